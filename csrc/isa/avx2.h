@@ -1,0 +1,26 @@
+/* AVX2 + FMA: 32-byte vectors, masked tails by a sliding table, 16 registers. */
+#include <immintrin.h>
+#define FN_VECTOR_BYTES 32
+#define FN_VECTOR_REGISTERS 16
+#define FN_HAS_FMA 1
+#define FN_HAS_MASKED_TAILS 1
+
+typedef float vf __attribute__((vector_size(32)));
+typedef double vd __attribute__((vector_size(32)));
+typedef int32_t vi __attribute__((vector_size(32)));
+typedef int64_t vl __attribute__((vector_size(32)));
+
+static inline vf vsqrt_f(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
+static inline vd vsqrt_d(vd a) { return (vd)_mm256_sqrt_pd((__m256d)a); }
+/* to the nearest integer, ties to even */
+static inline vf vround_f(vf a) { return (vf)_mm256_round_ps((__m256)a, 0x08); }
+static inline vd vround_d(vd a) { return (vd)_mm256_round_pd((__m256d)a, 0x08); }
+
+static const int32_t fn_tail_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+static inline __m256i fn_tail_f(int n) { return _mm256_loadu_si256((const __m256i *)(fn_tail_mask + 8 - n)); }
+static inline __m256i fn_tail_d(int n) { return _mm256_loadu_si256((const __m256i *)(fn_tail_mask + 8 - 2 * n)); }
+
+static inline vf vload_n_f(const float *p, int n) { return (vf)_mm256_maskload_ps(p, fn_tail_f(n)); }
+static inline vd vload_n_d(const double *p, int n) { return (vd)_mm256_maskload_pd(p, fn_tail_d(n)); }
+static inline void vstore_n_f(float *p, vf v, int n) { _mm256_maskstore_ps(p, fn_tail_f(n), (__m256)v); }
+static inline void vstore_n_d(double *p, vd v, int n) { _mm256_maskstore_pd(p, fn_tail_d(n), (__m256d)v); }

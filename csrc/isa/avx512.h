@@ -1,0 +1,22 @@
+/* AVX-512 (F, BW, DQ, VL): 64-byte vectors, masked tails, 32 registers. */
+#include <immintrin.h>
+#define FN_VECTOR_BYTES 64
+#define FN_VECTOR_REGISTERS 32
+#define FN_HAS_FMA 1
+#define FN_HAS_MASKED_TAILS 1
+
+typedef float vf __attribute__((vector_size(64)));
+typedef double vd __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef int64_t vl __attribute__((vector_size(64)));
+
+static inline vf vsqrt_f(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
+static inline vd vsqrt_d(vd a) { return (vd)_mm512_sqrt_pd((__m512d)a); }
+/* to the nearest integer, ties to even */
+static inline vf vround_f(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, 0x08); }
+static inline vd vround_d(vd a) { return (vd)_mm512_roundscale_pd((__m512d)a, 0x08); }
+
+static inline vf vload_n_f(const float *p, int n) { return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+static inline vd vload_n_d(const double *p, int n) { return (vd)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+static inline void vstore_n_f(float *p, vf v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
+static inline void vstore_n_d(double *p, vd v, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }

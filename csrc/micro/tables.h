@@ -1,0 +1,2 @@
+/* The struct of every family's table; a new family adds its header here and its line to families.def. */
+#include "pointwise.h"

@@ -1,0 +1,51 @@
+"""The C border as Cython sees it: kernel calls, their declarations, the table of micro-kernels, the threads."""
+from libc.stdint cimport int64_t, uint8_t
+
+cdef extern from "fastnn.h" nogil:
+    enum: FN_F32, FN_F64, FN_I64, FN_I32, FN_U8, FN_BOOL
+    enum: FN_IN, FN_OUT, FN_ACC, FN_STATE
+    enum: FN_OK, FN_INDEX_OUT_OF_RANGE
+    enum: FN_SLOTS, FN_SIZES, FN_SCALARS
+
+    ctypedef struct fn_call
+    ctypedef void (*fn_driver)(fn_call* call) noexcept nogil
+    ctypedef int64_t (*fn_scratch)(const fn_call* call) noexcept nogil
+    ctypedef void (*fn_block)(void* context, int64_t block, int worker) noexcept nogil
+    ctypedef struct fn_kernel:
+        const char* name
+        int slots
+        const char* slot_name[12]
+        uint8_t role[12]
+        fn_driver run
+        fn_scratch scratch
+    ctypedef struct fn_call:
+        const fn_kernel* kernel
+        int dtype
+        int threads
+        int status
+        int64_t fault
+        double flops
+        double bytes
+        void* scratch
+        void* slot[12]
+        int64_t size[32]
+        double scalar[8]
+
+    void fn_parallel(int64_t blocks, int threads, fn_block body, void* context)
+
+    # The tables themselves stay opaque here: each driver module declares the family it calls.
+    ctypedef struct fn_table:
+        const char* isa
+        int vector_bytes
+
+# The table picked at import; FASTNN_ISA forces a lower one.
+cdef const fn_table* table
+
+cdef void parallel(int64_t blocks, int threads, fn_block body, void* context) noexcept nogil
+
+# Declare a kernel: `slots` is "name:role name:role ...", role one of in, out, acc, state.
+cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch) except -1
+
+cdef inline int threads_for(const fn_call* call) noexcept nogil:
+    """Threads worth waking: below about 20 us of one core (2 MFLOP or 400 kB moved) the caller does it alone."""
+    return call.threads if call.flops > 1.0e6 or call.bytes > 4.0e5 else 1

@@ -1,0 +1,85 @@
+"""Build: the C micro-kernels once per instruction set, then the Cython modules that drive them.
+
+The one table of compiler flags is ISA below; nothing else in the project names a flag.
+Environment: FASTNN_CFLAGS is appended to every compile line (sanitizers, -g), FASTNN_LDFLAGS to every link line.
+"""
+import os
+import platform
+import shlex
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+X86 = {
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
+    "avx2": ["-mavx2", "-mfma"],
+    "baseline": [],
+}
+ISA = X86 if platform.machine().lower() in ("x86_64", "amd64") else {"neon": []}
+# -ffp-contract=fast: a*b + c is one FMA where the instruction set has it.  Never -ffast-math.
+COMMON = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-math-errno",
+          "-fno-trapping-math", "-g0"]
+# Cython's generated C is not ours to warn about.
+CYTHON = ["-O2", "-g0", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare",
+          "-Wno-missing-field-initializers", "-Wno-cast-function-type", "-fno-math-errno"]
+EXTRA = shlex.split(os.environ.get("FASTNN_CFLAGS", ""))
+EXTRA_LINK = shlex.split(os.environ.get("FASTNN_LDFLAGS", ""))
+HEADERS = sorted(glob("csrc/**/*.[hdi]*", recursive=True))
+JOBS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def modules():
+    """One extension per .pyx; only kernels/native links the C objects, the others reach them through it."""
+    for path in sorted(glob("fastnn/**/*.pyx", recursive=True)):
+        yield Extension(path[:-4].replace("/", "."), [path], include_dirs=[numpy.get_include(), "csrc"],
+                        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+                        extra_compile_args=CYTHON + EXTRA, extra_link_args=EXTRA_LINK, depends=HEADERS)
+
+
+class BuildExt(build_ext):
+    """Compiles csrc/micro/*.c once per instruction set and csrc/*.c once, in parallel, and links them into native."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or JOBS
+
+    def build_extensions(self):
+        native = next(e for e in self.extensions if e.name == "fastnn.kernels.native")
+        native.extra_objects = self.micro_kernels()
+        native.extra_link_args = [*native.extra_link_args, "-pthread"]
+        super().build_extensions()
+
+    def micro_kernels(self):
+        jobs = [(source, "common", []) for source in sorted(glob("csrc/*.c"))]
+        jobs += [(source, isa, [f"-DFN_ISA={isa}", *flags]) for source in sorted(glob("csrc/micro/*.c"))
+                 for isa, flags in ISA.items()]
+        newest_header = max(os.path.getmtime(h) for h in HEADERS)
+
+        def compile_one(job):
+            source, isa, flags = job
+            folder = os.path.join(self.build_temp, isa)
+            target = os.path.join(folder, source[:-2] + ".o")
+            if os.path.exists(target) and os.path.getmtime(target) > max(newest_header, os.path.getmtime(source)):
+                return target
+            return self.compiler.compile([source], output_dir=folder, include_dirs=["csrc"],
+                                         extra_postargs=[*COMMON, "-pthread", *flags, *EXTRA])[0]
+
+        with ThreadPoolExecutor(JOBS) as pool:
+            return list(pool.map(compile_one, jobs))
+
+
+def directives():
+    found = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
+             "initializedcheck": False, "embedsignature": True, "embedsignature.format": "python"}
+    return found
+
+
+if __name__ == "__main__":
+    setup(ext_modules=cythonize(list(modules()), compiler_directives=directives(), nthreads=JOBS if "develop" not in sys.argv else 0,
+                                language_level=3),
+          cmdclass={"build_ext": BuildExt})
