@@ -43,6 +43,9 @@ cdef const fn_table* table
 
 cdef void parallel(int64_t blocks, int threads, fn_block body, void* context) noexcept nogil
 
+# What set_num_threads last said.
+cdef int current_threads() noexcept nogil
+
 # Declare a kernel: `slots` is "name:role name:role ...", role one of in, out, acc, state.
 cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch) except -1
 

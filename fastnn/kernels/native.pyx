@@ -26,6 +26,25 @@ cdef void parallel(int64_t blocks, int threads, fn_block body, void* context) no
     fn_parallel(blocks, threads, body, context)
 
 
+cdef int num_threads = config.NUM_THREADS
+
+cdef int current_threads() noexcept nogil:
+    return num_threads
+
+
+def get_num_threads():
+    """Threads that kernels may use."""
+    return num_threads
+
+
+def set_num_threads(int n):
+    """Set how many threads kernels may use; results do not depend on it."""
+    global num_threads
+    if n <= 0:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    num_threads = n
+
+
 cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch) except -1:
     cdef list pairs = [tuple(s.split(":")) for s in slots.split()]
     cdef int i

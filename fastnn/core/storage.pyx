@@ -1,0 +1,175 @@
+"""A pool of aligned blocks behind NumPy arrays.
+
+Training allocates the same sizes again and again; malloc would return large ones to the system each time and pay for
+the page faults.  Blocks are kept by size class (four classes per power of two, so at most 25 % is wasted) up to a
+limit of cached bytes, and handed out last in, first out, while they are still in cache.  The GIL guards the pool.
+"""
+cimport numpy as np
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdlib cimport free
+from libc.string cimport memset
+cimport cython
+
+np.import_array()
+
+cdef extern from "stdlib.h" nogil:
+    int posix_memalign(void** p, size_t alignment, size_t size)
+
+cdef extern from *:
+    """
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    #define fn_huge_pages(p, n) madvise(p, n, MADV_HUGEPAGE)
+    #else
+    #define fn_huge_pages(p, n) 0
+    #endif
+    """
+    int fn_huge_pages(void* p, size_t n) nogil
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewFromDescr(type subtype, np.dtype descr, int nd, np.npy_intp* dims, np.npy_intp* strides,
+                                void* data, int flags, object obj)
+    np.dtype PyArray_DescrFromType(int typenum)
+    int PyArray_SetBaseObject(np.ndarray arr, object base) except -1
+
+cdef extern from "Python.h":
+    object PyType_GenericAlloc(type t, Py_ssize_t n)
+
+DEF CLASSES = 4 * 48
+DEF HUGE_PAGE = 2 * 1024 * 1024
+
+cdef struct Bin:
+    void** blocks
+    int count, capacity
+
+cdef Bin[CLASSES] bins
+memset(bins, 0, sizeof(bins))
+cdef size_t cached_bytes = 0
+cdef size_t cache_limit = 256 * 1024 * 1024
+cdef long allocations = 0
+
+
+cdef inline int class_of(size_t n, size_t* rounded) noexcept nogil:
+    """Size class of n bytes: 64 << k, in quarter steps."""
+    cdef int k = 0
+    cdef size_t base, step
+    if n <= 64:
+        rounded[0] = 64
+        return 0
+    base = 64
+    while base * 2 < n:
+        base *= 2
+        k += 1
+    step = base // 4 if base >= 256 else base
+    rounded[0] = base + step * ((n - base + step - 1) // step)
+    return 4 * k + <int>((rounded[0] - base) // (base // 4))
+
+
+cdef void* acquire(size_t n, size_t* rounded) except NULL:
+    global cached_bytes, allocations
+    cdef int c = class_of(n, rounded)
+    cdef void* p = NULL
+    cdef Bin* b = &bins[c]
+    if b.count:
+        b.count -= 1
+        cached_bytes -= rounded[0]
+        return b.blocks[b.count]
+    allocations += 1
+    cdef size_t align = HUGE_PAGE if rounded[0] >= 2 * HUGE_PAGE else 64
+    if posix_memalign(&p, align, rounded[0]):
+        trim()
+        if posix_memalign(&p, align, rounded[0]):
+            raise MemoryError(f"fastnn: cannot allocate {n} bytes")
+    if rounded[0] >= 2 * HUGE_PAGE:
+        fn_huge_pages(p, rounded[0])
+    return p
+
+
+cdef void release(void* p, size_t size) noexcept:
+    global cached_bytes
+    cdef size_t rounded
+    cdef Bin* b = &bins[class_of(size, &rounded)]
+    cdef void** grown
+    if cached_bytes + size > cache_limit:
+        free(p)
+        return
+    if b.count == b.capacity:
+        grown = <void**>PyMem_Realloc(b.blocks, (2 * b.capacity + 8) * sizeof(void*))
+        if grown == NULL:
+            free(p)
+            return
+        b.blocks = grown
+        b.capacity = 2 * b.capacity + 8
+    b.blocks[b.count] = p
+    b.count += 1
+    cached_bytes += size
+
+
+def trim():
+    """Return every cached block to the system."""
+    global cached_bytes
+    cdef int c
+    for c in range(CLASSES):
+        while bins[c].count:
+            bins[c].count -= 1
+            free(bins[c].blocks[bins[c].count])
+    cached_bytes = 0
+
+
+def statistics():
+    """Cached bytes, and blocks asked of the system since import (a step that reuses memory asks for none)."""
+    return {"cached_bytes": cached_bytes, "allocations": allocations}
+
+
+@cython.freelist(256)
+@cython.no_gc
+cdef class Storage:
+    """One block of memory, or the version counter of memory owned elsewhere."""
+
+    def __dealloc__(self):
+        if self.data != NULL:
+            release(self.data, self.size_class)
+
+
+cdef np.ndarray empty(int ndim, np.npy_intp* shape, int typenum):
+    cdef np.dtype descr = PyArray_DescrFromType(typenum)
+    cdef size_t n = descr.itemsize
+    cdef int i
+    for i in range(ndim):
+        n *= shape[i]
+    cdef Storage s = Storage.__new__(Storage)
+    s.data = acquire(n, &s.size_class)
+    Py_INCREF(descr)  # NewFromDescr steals it
+    cdef np.ndarray a = PyArray_NewFromDescr(np.ndarray, descr, ndim, shape, NULL, s.data, np.NPY_ARRAY_CARRAY, None)
+    Py_INCREF(s)      # so does SetBaseObject
+    PyArray_SetBaseObject(a, s)
+    return a
+
+
+cdef np.ndarray empty_like(np.ndarray a):
+    return empty(a.ndim, np.PyArray_DIMS(a), np.PyArray_TYPE(a))
+
+
+cdef np.ndarray zeros_like(np.ndarray a):
+    cdef np.ndarray z = empty(a.ndim, np.PyArray_DIMS(a), np.PyArray_TYPE(a))
+    memset(np.PyArray_DATA(z), 0, np.PyArray_NBYTES(z))
+    return z
+
+
+cdef np.ndarray empty_1d(np.npy_intp n, int typenum):
+    return empty(1, &n, typenum)
+
+
+cdef np.ndarray empty_2d(np.npy_intp n, np.npy_intp m, int typenum):
+    cdef np.npy_intp[2] shape
+    shape[0], shape[1] = n, m
+    return empty(2, shape, typenum)
+
+
+cdef Storage storage_of(np.ndarray a):
+    cdef object base = (<object>a).base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return <Storage>base if isinstance(base, Storage) else Storage.__new__(Storage)
