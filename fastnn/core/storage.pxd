@@ -4,6 +4,7 @@ cimport numpy as np
 cdef class Storage:
     cdef void* data             # NULL when the memory belongs to somebody else's array
     cdef size_t size_class      # bytes of the block
+    cdef long serial            # counts blocks handed out: tells a plan what was made while it recorded
     cdef public long version    # counts in-place changes; shared by all views of the memory
 
 # C-contiguous, 64-byte aligned; contents undefined.
@@ -12,6 +13,15 @@ cdef np.ndarray empty_like(np.ndarray a)
 cdef np.ndarray zeros_like(np.ndarray a)
 cdef np.ndarray empty_1d(np.npy_intp n, int typenum)
 cdef np.ndarray empty_2d(np.npy_intp n, np.npy_intp m, int typenum)
+
+# Dense: the elements fill their memory without gaps, in some order of the axes (C order, transposed, channels-last ...).
+cdef bint is_dense(np.ndarray a)
+# The same shape and, for a dense array, the same memory order; C order otherwise.
+cdef np.ndarray empty_dense_like(np.ndarray a)
+# Do two arrays have the same shape and strides (so that elementwise work may run in memory order)?
+cdef bint same_layout(np.ndarray a, np.ndarray b)
+
+cdef long last_serial()
 
 # The Storage of an array made here (walks views), a fresh one for any other array.
 cdef Storage storage_of(np.ndarray a)

@@ -29,6 +29,7 @@ cdef extern from *:
     int fn_huge_pages(void* p, size_t n) nogil
 
 cdef extern from "numpy/arrayobject.h":
+    bint PyArray_IS_C_CONTIGUOUS(np.ndarray a)
     object PyArray_NewFromDescr(type subtype, np.dtype descr, int nd, np.npy_intp* dims, np.npy_intp* strides,
                                 void* data, int flags, object obj)
     np.dtype PyArray_DescrFromType(int typenum)
@@ -133,7 +134,18 @@ cdef class Storage:
             release(self.data, self.size_class)
 
 
+cdef long serial_counter = 0
+
+cdef long last_serial():
+    return serial_counter
+
+
 cdef np.ndarray empty(int ndim, np.npy_intp* shape, int typenum):
+    return make(ndim, shape, NULL, typenum)
+
+
+cdef np.ndarray make(int ndim, np.npy_intp* shape, np.npy_intp* strides, int typenum):
+    global serial_counter
     cdef np.dtype descr = PyArray_DescrFromType(typenum)
     cdef size_t n = descr.itemsize
     cdef int i
@@ -141,8 +153,11 @@ cdef np.ndarray empty(int ndim, np.npy_intp* shape, int typenum):
         n *= shape[i]
     cdef Storage s = Storage.__new__(Storage)
     s.data = acquire(n, &s.size_class)
+    serial_counter += 1
+    s.serial = serial_counter
     Py_INCREF(descr)  # NewFromDescr steals it
-    cdef np.ndarray a = PyArray_NewFromDescr(np.ndarray, descr, ndim, shape, NULL, s.data, np.NPY_ARRAY_CARRAY, None)
+    cdef np.ndarray a = PyArray_NewFromDescr(np.ndarray, descr, ndim, shape, strides, s.data,
+                                            np.NPY_ARRAY_CARRAY if strides == NULL else np.NPY_ARRAY_WRITEABLE, None)
     Py_INCREF(s)      # so does SetBaseObject
     PyArray_SetBaseObject(a, s)
     return a
@@ -166,6 +181,53 @@ cdef np.ndarray empty_2d(np.npy_intp n, np.npy_intp m, int typenum):
     cdef np.npy_intp[2] shape
     shape[0], shape[1] = n, m
     return empty(2, shape, typenum)
+
+
+cdef bint is_dense(np.ndarray a):
+    cdef int ndim = np.PyArray_NDIM(a), i, j, axis
+    cdef np.npy_intp* shape = np.PyArray_DIMS(a)
+    cdef np.npy_intp* strides = np.PyArray_STRIDES(a)
+    cdef np.npy_intp expected = np.PyArray_ITEMSIZE(a)
+    cdef bint[32] used
+    if PyArray_IS_C_CONTIGUOUS(a):
+        return True
+    if ndim > 32:
+        return False
+    for i in range(ndim):
+        used[i] = shape[i] == 1         # the stride of an axis of one element says nothing
+    for i in range(ndim):
+        axis = -1
+        for j in range(ndim):
+            if not used[j] and strides[j] == expected:
+                axis = j
+                break
+        if axis < 0:
+            break
+        used[axis] = True
+        expected *= shape[axis]
+    for i in range(ndim):
+        if not used[i]:
+            return False
+    return True
+
+
+cdef np.ndarray empty_dense_like(np.ndarray a):
+    if PyArray_IS_C_CONTIGUOUS(a) or not is_dense(a):
+        return empty(np.PyArray_NDIM(a), np.PyArray_DIMS(a), np.PyArray_TYPE(a))
+    cdef np.ndarray b = make(np.PyArray_NDIM(a), np.PyArray_DIMS(a), np.PyArray_STRIDES(a), np.PyArray_TYPE(a))
+    return b
+
+
+cdef bint same_layout(np.ndarray a, np.ndarray b):
+    cdef int ndim = np.PyArray_NDIM(a), i
+    if ndim != np.PyArray_NDIM(b):
+        return False
+    for i in range(ndim):
+        if np.PyArray_DIM(a, i) != np.PyArray_DIM(b, i):
+            return False
+        if np.PyArray_STRIDE(a, i) != np.PyArray_STRIDE(b, i) and np.PyArray_DIM(a, i) != 1:
+            return False
+    return True
 
 
 cdef Storage storage_of(np.ndarray a):

@@ -1,0 +1,63 @@
+"""The node behind a user-written rule (fastnn.autograd.Function)."""
+cimport numpy as np
+
+import numpy as np
+
+from fastnn.core.tape cimport Node, grad_enabled
+from fastnn.core.tensor cimport Tensor, attach_outputs, wants, wrap
+from fastnn.core.storage cimport Storage
+
+np.import_array()
+
+
+cdef class UserNode(Node):
+    """Calls Function.backward with Tensors; `a` holds the context, `b` the zero-filling shapes of the outputs."""
+    cdef object rule
+
+    cdef object backward(self, np.ndarray grad):
+        return self.backward_many([grad])
+
+    cdef object backward_many(self, list grads):
+        cdef list given = []
+        for g, like in zip(grads, self.b):
+            if g is None and self.a.materialize_grads:
+                g = np.zeros(like[0], like[1])
+            given.append(None if g is None else wrap(g))
+        found = self.rule.backward(self.a, *given)
+        found = found if isinstance(found, tuple) else (found,)
+        if len(found) < self.a.argument_count or any(f is not None for f in found[self.a.argument_count:]):
+            raise RuntimeError(f"function {self.rule.__name__}Backward returned an incorrect number of gradients "
+                               f"(expected {self.a.argument_count}, got {len(found)})")
+        return tuple([None if found[i] is None else (<Tensor>found[i]).array for i in self.a.tensor_positions])
+
+    cdef bint aliases(self):
+        return True
+
+    @property
+    def name(self):
+        return f"{self.rule.__name__}Backward"
+
+
+def apply_function(rule, context, tuple arguments, outputs):
+    """Put the outputs of a Function on the tape and return them."""
+    cdef Tensor t
+    cdef bint single = not isinstance(outputs, tuple)
+    cdef tuple results = (outputs,) if single else outputs
+    cdef list inputs = [x for x in arguments if isinstance(x, Tensor)]
+    cdef bint record = grad_enabled()
+    if record:
+        record = False
+        for x in inputs:
+            record = record or wants(<Tensor>x)
+    if not record:
+        return outputs
+    context.tensor_positions = [i for i, x in enumerate(arguments) if isinstance(x, Tensor)]
+    context.argument_count = len(arguments)
+    cdef UserNode node = UserNode()
+    node.rule, node.a = rule, context
+    node.b = [((<object>(<Tensor>t).array).shape, (<object>(<Tensor>t).array).dtype) for t in results]
+    cdef tuple made = attach_outputs([(<Tensor>t).array for t in results], node, inputs)
+    for i, t in enumerate(results):
+        if id(t) in context.non_differentiable or (<object>t.array).dtype.kind != "f":
+            (<Tensor>made[i]).node = None
+    return made[0] if single else made
