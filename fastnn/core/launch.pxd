@@ -12,6 +12,9 @@ cdef struct Launch:
 # Keep small calls under the GIL: dropping and taking it costs more than they do.
 cdef int launch(Launch* L) except -1
 
+# Raise what a driver found in the data.
+cdef int raise_status(fn_call* call) except -1
+
 # An operation on arrays that no kernel does (NumPy): run `function(*inputs)` through the recorder's eyes.
 cdef object host_call(str name, object function, tuple inputs)
 

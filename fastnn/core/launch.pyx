@@ -55,13 +55,13 @@ cdef int launch(Launch* L) except -1:
         with nogil:
             call.kernel.run(call)
     if call.status:
-        fail(call)
+        raise_status(call)
     if fn_get_recorder() != NULL:
         (<Recorder>fn_get_recorder()).record(L)
     return 0
 
 
-cdef int fail(fn_call* call) except -1:
+cdef int raise_status(fn_call* call) except -1:
     """Raise what a driver found in the data: only there can it be seen."""
     name = call.kernel.name.decode()
     if call.status == FN_INDEX_OUT_OF_RANGE:

@@ -1,0 +1,34 @@
+"""A replayable step: kernel calls with every pointer resolved."""
+cimport numpy as np
+from libc.stdint cimport int64_t
+
+from fastnn.kernels.native cimport fn_call
+
+# A slot whose pointer changes from run to run: an input or an output of the step.
+cdef struct Patch:
+    int call, slot
+    int which               # inputs first, then outputs
+    int64_t offset
+
+cdef class Plan:
+    cdef fn_call* calls
+    cdef readonly int count
+    cdef Patch* patches
+    cdef int patch_count
+    cdef char** bases               # current pointer of every input and output
+    cdef int input_count, output_count
+    cdef np.ndarray arena           # buffers by lifetime, then gradients, then scratch
+    cdef int64_t buffer_bytes, scratch_bytes
+    cdef int threads
+    cdef readonly list offsets      # per buffer, where in the arena (-1 for an output)
+    cdef list keep                  # arrays outside that the calls point into
+    cdef list templates             # per output: (bytes from the start of its block, array to imitate)
+    cdef list gradients             # (parameter, its gradient in the arena)
+    cdef object lock
+
+    cdef int bind(self, int which, char* pointer) except -1
+    cdef int apply_patches(self) noexcept nogil
+    cdef int execute(self) noexcept nogil       # number of the failed call, -1 for none
+    cdef int fit_scratch(self) except -1
+    cdef int show_gradients(self) except -1
+    cdef int raise_failure(self, int call) except -1

@@ -1,0 +1,270 @@
+"""From a recording to a step that is one loop over kernel calls without the GIL.
+
+All buffers live in one arena: two buffers share bytes when their lifetimes (first call to last call) do not overlap.
+Inputs and outputs of the step are the only pointers that change from run to run; they are patched before each.
+"""
+cimport numpy as np
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+import threading
+
+import numpy as np
+
+from fastnn.core.launch cimport raise_status
+from fastnn.core.recording cimport ABSENT, INPUT, INSIDE, OUTSIDE, Place, Recording
+from fastnn.core.storage cimport Storage, empty, empty_1d
+from fastnn.core.tensor cimport Tensor, wrap
+from fastnn.kernels.native cimport FN_OUT, FN_SLOTS, current_threads, fn_call
+
+np.import_array()
+
+DEF ALIGN = 64
+
+
+class NotCapturedError(RuntimeError):
+    """A step does something that no plan can replay."""
+
+
+def place_buffers(buffers, fixed):
+    """Offsets in one arena for buffers [(bytes, first call, last call)], and the arena's size.
+
+    Largest first, each at the lowest offset that is free during its whole lifetime.  A buffer whose number is in
+    `fixed` shares with no other.
+    """
+    offsets = [0] * len(buffers)
+    placed = []     # (offset, end, first, last)
+    for number in sorted(range(len(buffers)), key=lambda b: (-buffers[b][0], b)):
+        size, first, last = buffers[number]
+        if number in fixed:
+            first, last = -1, 1 << 60
+        offset = 0
+        for start, end, begin, until in sorted(placed):
+            if begin <= last and first <= until:
+                if offset + size <= start:
+                    break
+                offset = max(offset, end)
+        offsets[number] = offset
+        placed.append((offset, -(-(offset + size) // ALIGN) * ALIGN, first, last))
+    return offsets, max((end for _, end, _, _ in placed), default=0)
+
+
+cdef class Plan:
+    """Kernel calls ready to replay.
+
+    Parameters
+    ----------
+    recording : Recording
+        One eager run of the step.
+    outputs : list of ndarray
+        The arrays the run returned.
+    parameters : list of Tensor
+        Leaves whose `.grad` the run made; they show the plan's gradients after each run.
+    """
+
+    def __init__(self, Recording recording, outputs, parameters=()):
+        if recording.uncaptured:
+            raise NotCapturedError("; ".join(dict.fromkeys(recording.uncaptured)))
+        cdef int i
+        self.lock = threading.Lock()
+        self.count = recording.count
+        self.input_count, self.output_count = len(recording.inputs), len(outputs)
+        self.calls = <fn_call*>calloc(max(1, self.count), sizeof(fn_call))
+        self.bases = <char**>calloc(self.input_count + self.output_count + 1, sizeof(char*))
+        if self.calls == NULL or self.bases == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            memcpy(&self.calls[i], &recording.calls[i].call, sizeof(fn_call))
+            self.calls[i].scratch = NULL
+        output_of = self.find_outputs(recording, outputs)
+        fixed = self.find_gradients(recording, parameters)
+        self.lay_out(recording, output_of, fixed)
+        self.resolve(recording, output_of)
+        self.threads = 0
+        self.fit_scratch()
+
+    def __dealloc__(self):
+        free(self.calls)
+        free(self.patches)
+        free(self.bases)
+
+    def find_outputs(self, Recording recording, outputs):
+        """{buffer number: output number}; remembers how to imitate each returned array."""
+        cdef np.ndarray array
+        cdef int number
+        output_of = {}
+        self.templates = []
+        for k, array in enumerate(outputs):
+            number = recording.buffer_of(array)
+            if number < 0 or recording.buffers[number][1] < 0 or number in output_of:
+                raise NotCapturedError("a returned tensor is an input, a parameter or another output: return a copy of it")
+            output_of[number] = k
+            offset = <char*>np.PyArray_DATA(array) - <char*>(<Storage>recording.storages[number]).data
+            size = recording.buffers[number][0]
+            self.templates.append((offset, size, (<object>array).shape, (<object>array).strides, (<object>array).dtype))
+        return output_of
+
+    def find_gradients(self, Recording recording, parameters):
+        """Buffers that hold gradients: they keep their bytes until the next run."""
+        cdef int number
+        cdef Tensor g
+        fixed = {}
+        for p in parameters:
+            if p.grad is not None:
+                g = p.grad
+                number = recording.buffer_of(g.array)
+                if number >= 0:
+                    fixed.setdefault(number, []).append((p, g.array))
+        return fixed
+
+    def lay_out(self, Recording recording, output_of, fixed):
+        """Give every buffer its place in the arena and make the gradients' views of it."""
+        cdef np.ndarray like, seen
+        inner = [[0, -1, -1] if number in output_of or b[1] < 0 else b for number, b in enumerate(recording.buffers)]
+        self.offsets, self.buffer_bytes = place_buffers(inner, fixed)
+        self.offsets = [-1 if number in output_of else offset for number, offset in enumerate(self.offsets)]
+        self.scratch_bytes = 0
+        self.arena = empty_1d(max(ALIGN, self.buffer_bytes), np.NPY_UINT8)
+        self.gradients = []
+        for number, pairs in fixed.items():
+            for p, like in pairs:
+                shift = <char*>np.PyArray_DATA(like) - <char*>(<Storage>recording.storages[number]).data
+                seen = np.ndarray((<object>like).shape, (<object>like).dtype, self.arena, self.offsets[number] + shift,
+                                  (<object>like).strides)
+                self.gradients.append((p, wrap(seen)))
+
+    def resolve(self, Recording recording, output_of):
+        """Turn every place into a pointer, or into a patch."""
+        cdef int i, j, k = 0
+        cdef Place* place
+        cdef char* arena = <char*>np.PyArray_DATA(self.arena)
+        self.keep = list(recording.owners)
+        for i in range(self.count * FN_SLOTS):
+            place = &recording.places[i]
+            k += place.origin == INPUT or (place.origin == INSIDE and place.which in output_of)
+        self.patch_count = 0
+        self.patches = <Patch*>calloc(k + 1, sizeof(Patch))
+        if self.patches == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            for j in range(FN_SLOTS):
+                place = &recording.places[i * FN_SLOTS + j]
+                if place.origin == INPUT:
+                    self.add_patch(i, j, place.which, place.offset)
+                elif place.origin == OUTSIDE:
+                    self.calls[i].slot[j] = place.pointer
+                elif place.origin == INSIDE:
+                    if place.which in output_of:
+                        self.add_patch(i, j, self.input_count + output_of[place.which], place.offset)
+                    else:
+                        self.calls[i].slot[j] = arena + <int64_t>self.offsets[place.which] + place.offset
+
+    def add_patch(self, int call, int slot, int which, int64_t offset):
+        cdef Patch* p = &self.patches[self.patch_count]
+        p.call, p.slot, p.which, p.offset = call, slot, which, offset
+        self.patch_count += 1
+
+    cdef int fit_scratch(self) except -1:
+        """One scratch block serves all calls; its size depends on the number of threads."""
+        cdef int i
+        cdef int64_t wanted = 0
+        cdef np.ndarray scratch
+        if self.threads == current_threads():
+            return 0
+        self.threads = current_threads()
+        for i in range(self.count):
+            self.calls[i].threads = self.threads
+            if self.calls[i].kernel.scratch != NULL:
+                wanted = max(wanted, self.calls[i].kernel.scratch(&self.calls[i]))
+        scratch = empty_1d(max(1, wanted), np.NPY_UINT8)
+        self.scratch_bytes = wanted
+        self.keep.append(scratch)
+        for i in range(self.count):
+            self.calls[i].scratch = np.PyArray_DATA(scratch)
+        return 0
+
+    cdef int bind(self, int which, char* pointer) except -1:
+        self.bases[which] = pointer
+        return 0
+
+    cdef int apply_patches(self) noexcept nogil:
+        cdef int k
+        cdef Patch* p
+        for k in range(self.patch_count):
+            p = &self.patches[k]
+            self.calls[p.call].slot[p.slot] = self.bases[p.which] + p.offset
+        return 0
+
+    cdef int execute(self) noexcept nogil:
+        cdef int i
+        for i in range(self.count):
+            self.calls[i].kernel.run(&self.calls[i])
+            if self.calls[i].status:
+                return i
+        return -1
+
+    cdef int raise_failure(self, int call) except -1:
+        cdef fn_call failed
+        memcpy(&failed, &self.calls[call], sizeof(fn_call))
+        self.calls[call].status = 0
+        return raise_status(&failed)
+
+    cdef int show_gradients(self) except -1:
+        for p, g in self.gradients:
+            (<Tensor>p)._grad = g
+        return 0
+
+    def run(self, *inputs):
+        """Replay the step on arrays of the recorded shapes and strides; returns the output arrays."""
+        cdef int k, failed
+        cdef list outputs = []
+        with self.lock:
+            self.fit_scratch()
+            for k in range(self.input_count):
+                self.bases[k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
+            for k in range(self.output_count):
+                outputs.append(self.make_output(k))
+            with nogil:
+                self.apply_patches()
+                failed = self.execute()
+            if failed >= 0:
+                self.raise_failure(failed)
+            self.show_gradients()
+        return outputs
+
+    def make_output(self, int k):
+        cdef np.ndarray block, array
+        offset, size, shape, strides, dtype = self.templates[k]
+        block = empty_1d(size, np.NPY_UINT8)
+        self.bases[self.input_count + k] = <char*>np.PyArray_DATA(block)
+        return np.ndarray(shape, dtype, block, offset, strides)
+
+    def calls_in_words(self):
+        """One dict per call: kernel, slots with their places, FLOP and bytes."""
+        cdef int i, j
+        cdef list lines = []
+        for i in range(self.count):
+            call = &self.calls[i]
+            slots = []
+            for j in range(call.kernel.slots):
+                if call.slot[j] != NULL:
+                    slots.append((call.kernel.slot_name[j].decode(), self.describe(i, j)))
+            lines.append({"kernel": call.kernel.name.decode(), "slots": slots, "flops": call.flops, "bytes": call.bytes})
+        return lines
+
+    def describe(self, int call, int slot):
+        cdef int k
+        for k in range(self.patch_count):
+            if self.patches[k].call == call and self.patches[k].slot == slot:
+                which = self.patches[k].which
+                return f"input {which}" if which < self.input_count else f"output {which - self.input_count}"
+        cdef char* arena = <char*>np.PyArray_DATA(self.arena)
+        cdef char* pointer = <char*>self.calls[call].slot[slot]
+        if arena <= pointer < arena + self.buffer_bytes:
+            return f"arena+{pointer - arena}"
+        return "memory outside"
+
+    @property
+    def arena_bytes(self):
+        """Bytes of buffers and scratch."""
+        return self.buffer_bytes + self.scratch_bytes

@@ -1,0 +1,34 @@
+"""What a compiled step is made from: the kernel calls of one eager run, and where each slot's memory came from."""
+cimport numpy as np
+from libc.stdint cimport int64_t
+
+from fastnn.core.launch cimport Launch, Recorder
+
+# Where a slot points.
+cdef enum Origin:
+    ABSENT          # an optional slot left empty
+    OUTSIDE         # memory that existed before: parameters, state, constants
+    INPUT           # an array handed to the step
+    INSIDE          # made during the step
+
+cdef struct Place:
+    int origin
+    int which               # number of the input, or of the buffer
+    int64_t offset          # bytes from its start
+    char* pointer           # OUTSIDE
+
+cdef class Recording(Recorder):
+    cdef Launch* calls
+    cdef Place* places      # FN_SLOTS per call
+    cdef readonly int count
+    cdef int capacity
+    cdef list owners        # every array bound to a slot: alive until the plan stands, so that no address is reused
+    cdef list inputs        # arrays handed to the step
+    cdef readonly list uncaptured
+    cdef readonly list buffers      # per INSIDE buffer: [bytes, first call, last call]
+    cdef dict buffer_numbers        # id(storage) -> number
+    cdef list storages
+    cdef long start
+
+    cdef int locate(self, np.ndarray array, Place* place, int role) except -1
+    cdef int buffer_of(self, np.ndarray array)

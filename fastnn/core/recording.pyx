@@ -1,0 +1,149 @@
+"""Records the kernel calls of one eager run of a step.
+
+Every slot of every call is located: in an input of the step, in memory that existed before the run, or in a block of
+the pool that was handed out during the run (a buffer of the coming plan).  A buffer whose first use is not a kernel
+that overwrites it was filled by something the recorder did not see; then the step cannot be captured.
+"""
+cimport numpy as np
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memcpy
+
+import contextlib
+
+from fastnn.core.launch cimport Launch, Recorder, current_recorder, set_recorder
+from fastnn.core.storage cimport Storage, last_serial
+from fastnn.kernels.native cimport FN_ACC, FN_IN, FN_OUT, FN_SCALARS, FN_SIZES, FN_SLOTS, FN_STATE
+
+np.import_array()
+
+
+cdef class Recording(Recorder):
+    """The calls of one run; `inputs` are the arrays handed to the step."""
+
+    def __init__(self, inputs):
+        self.inputs = list(inputs)
+        self.owners = []
+        self.uncaptured = []
+        self.buffers = []
+        self.buffer_numbers = {}
+        self.storages = []
+        self.start = last_serial()
+
+    def __dealloc__(self):
+        free(self.calls)
+        free(self.places)
+
+    cdef int record(self, Launch* L) except -1:
+        cdef int i, slots = L.call.kernel.slots
+        cdef Place* place
+        if self.count == self.capacity:
+            self.capacity = 2 * self.capacity + 64
+            self.calls = <Launch*>realloc(self.calls, self.capacity * sizeof(Launch))
+            self.places = <Place*>realloc(self.places, self.capacity * FN_SLOTS * sizeof(Place))
+            if self.calls == NULL or self.places == NULL:
+                raise MemoryError
+        memcpy(&self.calls[self.count], L, sizeof(Launch))
+        for i in range(FN_SLOTS):
+            place = &self.places[self.count * FN_SLOTS + i]
+            place.origin, place.which, place.offset, place.pointer = ABSENT, 0, 0, NULL
+            if i < slots and L.owner[i] != NULL:
+                array = <object>L.owner[i]
+                self.owners.append(array)
+                self.locate(<np.ndarray>array, place, L.call.kernel.role[i])
+        self.count += 1
+        return 0
+
+    cdef int record_host(self, str name, object function, tuple inputs, object result) except -1:
+        self.uncaptured.append(name)
+        return 0
+
+    cdef int locate(self, np.ndarray array, Place* place, int role) except -1:
+        cdef char* pointer = <char*>np.PyArray_DATA(array)
+        cdef char* start
+        cdef int number
+        for number, given in enumerate(self.inputs):
+            start = <char*>np.PyArray_DATA(<np.ndarray>given)
+            if start <= pointer and (pointer < start + extent(<np.ndarray>given) or pointer == start):
+                place.origin, place.which, place.offset = INPUT, number, pointer - start
+                return 0
+        number = self.buffer_of(array)
+        if number < 0:
+            place.origin, place.pointer = OUTSIDE, pointer
+            return 0
+        place.origin, place.which = INSIDE, number
+        place.offset = pointer - <char*>(<Storage>self.storages[number]).data
+        buffer = self.buffers[number]
+        if buffer[1] < 0:
+            buffer[1] = self.count
+            if role != FN_OUT:
+                self.uncaptured.append(f"memory read by {self.calls[self.count].call.kernel.name.decode()} "
+                                       "was filled outside the kernels")
+        buffer[2] = self.count
+        return 0
+
+    cdef int buffer_of(self, np.ndarray array):
+        """The number of the buffer an array lies in, -1 when its memory is not of this run."""
+        cdef object base = array
+        cdef Storage storage
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if not isinstance(base, Storage):
+            return -1
+        storage = <Storage>base
+        if storage.data == NULL or storage.serial <= self.start:
+            return -1
+        number = self.buffer_numbers.get(id(storage))
+        if number is None:
+            number = self.buffer_numbers[id(storage)] = len(self.storages)
+            self.storages.append(storage)
+            self.buffers.append([storage.size_class, -1, -1])
+        return number
+
+    def difference(self, Recording other):
+        """The first call in which two runs of the same step differ, in words; None when they agree.
+
+        What differs between runs would be frozen by a replay: a scalar computed in Python, an array made by NumPy.
+        """
+        cdef int i, j
+        cdef Launch* a
+        cdef Launch* b
+        cdef Place* p
+        cdef Place* q
+        if self.count != other.count:
+            return f"{self.count} kernel calls in one run, {other.count} in the next"
+        for i in range(self.count):
+            a, b = &self.calls[i], &other.calls[i]
+            name = a.call.kernel.name.decode()
+            if a.call.kernel != b.call.kernel or a.call.dtype != b.call.dtype:
+                return f"call {i}: {name} in one run, {b.call.kernel.name.decode()} in the next"
+            if memcmp(a.call.size, b.call.size, FN_SIZES * sizeof(int64_t)):
+                return f"call {i}, {name}: sizes differ between runs"
+            if memcmp(a.call.scalar, b.call.scalar, FN_SCALARS * sizeof(double)):
+                return f"call {i}, {name}: a number computed in Python differs between runs"
+            for j in range(FN_SLOTS):
+                p, q = &self.places[i * FN_SLOTS + j], &other.places[i * FN_SLOTS + j]
+                if p.origin != q.origin or p.which != q.which or p.offset != q.offset or p.pointer != q.pointer:
+                    return f"call {i}, {name}: slot {a.call.kernel.slot_name[j].decode()} is made outside the kernels"
+        return None
+
+
+cdef int64_t extent(np.ndarray array):
+    """Bytes from the first to the end of the last element (strides are not negative for inputs of a step)."""
+    cdef int64_t n = np.PyArray_ITEMSIZE(array)
+    cdef int i
+    for i in range(np.PyArray_NDIM(array)):
+        n += (np.PyArray_DIM(array, i) - 1) * np.PyArray_STRIDE(array, i)
+    return n
+
+
+@contextlib.contextmanager
+def recording(inputs):
+    """Record the kernel calls of this thread inside a `with` block."""
+    if current_recorder() is not None:
+        raise RuntimeError("a step is already being recorded in this thread")
+    cdef Recording r = Recording(inputs)
+    set_recorder(r)
+    try:
+        yield r
+    finally:
+        set_recorder(None)
