@@ -1,0 +1,40 @@
+"""Matrix products for this module's kernels and for other drivers (convolution, recurrent nets, RBM)."""
+from libc.stdint cimport int64_t
+
+ctypedef void (*gemm_finish)(void* context, int64_t row, int64_t column, int64_t n, void* c) noexcept nogil
+
+# C[M][N] = A[M][K] B[K][N] (+ bias[N], activation, `finish` on each finished piece of a row).  Strides in elements.
+# csC is 1; or rsC is 1 and there is no bias or finish: then the transposed product is run.  Zero the struct first.
+ctypedef struct gemm_args:
+    int64_t M
+    int64_t N
+    int64_t K
+    const void* A
+    int64_t rsA
+    int64_t csA
+    const void* B
+    int64_t rsB
+    int64_t csB
+    void* C
+    int64_t rsC
+    int64_t csC
+    bint accumulate             # C += A B; the chain of each element then starts from C
+    bint packed                 # B is what gemm_pack_b wrote (rsB, csB unused)
+    const void* bias            # N values, or NULL
+    int relu
+    gemm_finish finish          # or NULL
+    void* context
+
+# Bytes of scratch, an upper bound for this and any smaller M, N, K; `threads` as passed to gemm.
+cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil
+cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil
+cdef void gemm_serial(int dtype, const gemm_args* g, void* scratch) noexcept nogil
+
+# B copied once into panels, for a B that many products share.
+cdef int64_t gemm_packed_bytes(int dtype, int64_t K, int64_t N) noexcept nogil
+cdef void gemm_pack_b(int dtype, int64_t K, int64_t N, const void* B, int64_t rsB, int64_t csB, void* packed) noexcept nogil
+
+# `batch` products, operands apart by bsA, bsB, bsC elements (0: shared).
+cdef int64_t gemm_batched_scratch(int dtype, const gemm_args* g, int64_t batch, int threads) noexcept nogil
+cdef void gemm_batched(int dtype, const gemm_args* g, int64_t batch, int64_t bsA, int64_t bsB, int64_t bsC, int threads,
+                       void* scratch) noexcept nogil

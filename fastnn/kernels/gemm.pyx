@@ -1,0 +1,333 @@
+"""Matrix products: blocking, packing and the split over threads.
+
+Every element of C is one chain over k, whatever the blocks: cutting and packing are free to follow speed alone.
+docs/gemm.md gives the reasons for the numbers below.
+"""
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for, fn_table
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fn_gemm_strip:
+        int64_t M
+        int64_t n
+        int64_t K
+        const void* a
+        int64_t rsa
+        int64_t csa
+        const void* b
+        int64_t rsb
+        int padded
+        void* c
+        int64_t rsc
+        int load
+        const void* bias
+        int relu
+        gemm_finish finish
+        void* context
+        int64_t row
+        int64_t column
+    ctypedef struct fn_gemm_table:
+        int lanes
+        int masked_tails
+        int64_t (*columns_for)(int64_t M) noexcept nogil
+        void (*strip)(const fn_gemm_strip* s) noexcept nogil
+        void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
+                     int64_t rsy) noexcept nogil
+    ctypedef struct tables "fn_table":
+        const fn_gemm_table* gemm[2]
+
+# A block of A (MC x KC) and a panel of B (KC x strip) share the second-level cache.
+cdef enum:
+    MC = 192
+    KC = 256
+    KC_FEW = 96                 # few rows: a freshly turned panel is used at once and should stay in the first level
+    NC = 512
+    PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
+    BLOCK_FLOP = 500_000
+    BLOCKS = 16
+
+cdef struct Plan:
+    gemm_args g
+    const fn_gemm_table* kernels
+    int64_t element             # bytes
+    int64_t width               # columns of a strip
+    int64_t kc
+    int64_t nc
+    bint pack_a
+    bint pack_b
+    int64_t block_rows          # the blocks of the split over threads
+    int64_t block_columns
+    int64_t blocks_across
+    int64_t blocks
+    int64_t scratch_bytes       # of one worker
+    char* scratch
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline int64_t round_up(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b * b
+
+
+cdef inline int64_t packed_b_bytes(const Plan* p) noexcept nogil:
+    return round_up(p.kc * min(p.nc, round_up(p.g.N, p.width)) * p.element, 64) if p.pack_b else 0
+
+
+cdef void make_plan(Plan* p, int dtype, const gemm_args* g) noexcept nogil:
+    p.g = g[0]
+    p.kernels = (<const tables*>table).gemm[dtype]
+    p.element = 8 if dtype == 1 else 4
+    if g.csC != 1 and g.N != 1 and g.rsC == 1:
+        p.g.M, p.g.N = g.N, g.M
+        p.g.A, p.g.rsA, p.g.csA = g.B, g.csB, g.rsB
+        p.g.B, p.g.rsB, p.g.csB = g.A, g.csA, g.rsA
+        p.g.rsC, p.g.csC = g.csC, 1
+    cdef const gemm_args* h = &p.g
+    cdef int64_t strip = p.kernels.columns_for(h.M if h.M > 3 else 4)
+    p.pack_b = not h.packed and (
+        (h.csB != 1 and h.N > 1)
+        or (h.N % p.kernels.lanes != 0 and not p.kernels.masked_tails)
+        or (h.M > 48 and h.K > 64 and h.rsB > 2 * strip))
+    p.pack_a = h.csA != 1 and h.M > 1 and h.K > 32 and h.csA * p.element > 256 and h.N > 2 * strip
+    p.width = strip if p.pack_b or h.packed else p.kernels.columns_for(h.M)
+    p.kc = h.K
+    if h.M > 6:
+        p.kc = KC
+    if p.pack_b:
+        p.kc = KC_FEW if h.M <= 12 else KC
+    p.kc = max(1, min(p.kc, h.K))
+    p.nc = NC if h.M > MC or p.pack_a else p.width
+    p.block_rows, p.block_columns, p.blocks_across, p.blocks = h.M, h.N, 1, 1
+    p.scratch_bytes = packed_b_bytes(p)
+    if p.pack_a:
+        p.scratch_bytes += round_up(min(h.M, MC) * (p.kc + PAD) * p.element, 64)
+
+
+cdef void cut(Plan* p) noexcept nogil:
+    """Blocks of C for the threads: columns first, so that no two pack the same piece of B."""
+    cdef const gemm_args* g = &p.g
+    cdef int64_t wanted = min(BLOCKS, 2 * g.M * g.N * g.K // BLOCK_FLOP)
+    if wanted < 2:
+        return
+    cdef int64_t strips = ceil_div(g.N, p.width)
+    p.block_columns = ceil_div(strips, min(strips, wanted)) * p.width
+    p.blocks_across = ceil_div(g.N, p.block_columns)
+    cdef int64_t down = max(1, min(wanted // p.blocks_across, g.M // 24))
+    p.block_rows = round_up(ceil_div(g.M, down), 6)
+    p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
+
+
+cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t k,
+                   char* scratch) noexcept nogil:
+    """At most MC rows of C by all strips of a block, over one stretch of k; `scratch` starts with the packed B."""
+    cdef const gemm_args* g = &p.g
+    cdef int64_t e = p.element, t, w
+    cdef char* packed_a = scratch + packed_b_bytes(p)
+    s.M, s.row = rows, row
+    s.a, s.rsa, s.csa = <const char*>g.A + (row * g.rsA + k * g.csA) * e, g.rsA, g.csA
+    if p.pack_a:
+        p.kernels.pack(rows, s.K, s.a, g.rsA, g.csA, packed_a, p.kc + PAD)
+        s.a, s.rsa, s.csa = packed_a, p.kc + PAD, 1
+    for t in range(ceil_div(columns, p.width)):
+        w = t * p.width
+        s.n = min(p.width, columns - w)
+        s.column = column + w
+        if p.pack_b:
+            s.b = scratch + w * s.K * e
+        elif g.packed:
+            s.b = <const char*>g.B + (s.column * g.K + k * p.width) * e
+        else:
+            s.b = <const char*>g.B + (k * g.rsB + s.column) * e
+        s.c = <char*>g.C + (row * g.rsC + s.column) * e
+        s.bias = <const char*>g.bias + s.column * e if g.bias != NULL and k + s.K >= g.K else NULL
+        p.kernels.strip(s)
+
+
+cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, int64_t columns, char* scratch) noexcept nogil:
+    cdef const gemm_args* g = &p.g
+    cdef int64_t e = p.element, across, down, deep, t, j, nc, k, w
+    cdef fn_gemm_strip s
+    s.padded = p.pack_b or g.packed
+    s.rsb = p.width if s.padded else g.rsB
+    s.rsc = g.rsC
+    s.context = g.context
+    for across in range(ceil_div(columns, p.nc)):
+        j = column + across * p.nc
+        nc = min(p.nc, column + columns - j)
+        for deep in range(max(1, ceil_div(g.K, p.kc))):
+            k = deep * p.kc
+            s.K = min(p.kc, g.K - k)
+            s.load = g.accumulate or k > 0
+            s.relu = g.relu if k + s.K >= g.K else 0
+            s.finish = g.finish if k + s.K >= g.K else NULL
+            if p.pack_b:
+                for t in range(ceil_div(nc, p.width)):
+                    w = t * p.width
+                    p.kernels.pack(s.K, min(p.width, nc - w), <const char*>g.B + (k * g.rsB + (j + w) * g.csB) * e,
+                                   g.rsB, g.csB, scratch + w * s.K * e, p.width)
+            for down in range(ceil_div(rows, MC)):
+                multiply(p, &s, row + down * MC, min(MC, rows - down * MC), j, nc, k, scratch)
+
+
+cdef void block_body(void* context, int64_t block, int worker) noexcept nogil:
+    cdef const Plan* p = <const Plan*>context
+    cdef int64_t row = block // p.blocks_across * p.block_rows, column = block % p.blocks_across * p.block_columns
+    run_block(p, row, min(p.block_rows, p.g.M - row), column, min(p.block_columns, p.g.N - column),
+              p.scratch + worker * p.scratch_bytes)
+
+
+cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil:
+    cdef Plan p
+    make_plan(&p, dtype, g)
+    return p.scratch_bytes * max(1, threads)
+
+
+cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil:
+    cdef Plan p
+    if g.M <= 0 or g.N <= 0:
+        return
+    make_plan(&p, dtype, g)
+    if threads > 1:
+        cut(&p)
+    if p.blocks == 1:
+        run_block(&p, 0, p.g.M, 0, p.g.N, <char*>scratch)
+        return
+    p.scratch = <char*>scratch
+    parallel(p.blocks, threads, block_body, &p)
+
+
+cdef void gemm_serial(int dtype, const gemm_args* g, void* scratch) noexcept nogil:
+    gemm(dtype, g, 1, scratch)
+
+
+cdef int64_t gemm_packed_bytes(int dtype, int64_t K, int64_t N) noexcept nogil:
+    cdef int64_t width = (<const tables*>table).gemm[dtype].columns_for(4)
+    return round_up(N, width) * K * (8 if dtype == 1 else 4)
+
+
+cdef void gemm_pack_b(int dtype, int64_t K, int64_t N, const void* B, int64_t rsB, int64_t csB, void* packed) noexcept nogil:
+    cdef const fn_gemm_table* kernels = (<const tables*>table).gemm[dtype]
+    cdef int64_t t, j, width = kernels.columns_for(4), e = 8 if dtype == 1 else 4
+    for t in range(ceil_div(N, width)):
+        j = t * width
+        kernels.pack(K, min(width, N - j), <const char*>B + j * csB * e, rsB, csB, <char*>packed + j * K * e, width)
+
+
+# ---- batches ----------------------------------------------------------------------------------------------------
+
+cdef struct Batch:
+    Plan plan
+    int64_t bsA
+    int64_t bsB
+    int64_t bsC
+
+
+cdef void batch_body(void* context, int64_t block, int worker) noexcept nogil:
+    cdef const Batch* b = <const Batch*>context
+    cdef Plan p = b.plan
+    p.g.A = <const char*>p.g.A + block * b.bsA * p.element
+    p.g.B = <const char*>p.g.B + block * b.bsB * p.element
+    p.g.C = <char*>p.g.C + block * b.bsC * p.element
+    run_block(&p, 0, p.g.M, 0, p.g.N, p.scratch + worker * p.scratch_bytes)
+
+
+cdef int64_t gemm_batched_scratch(int dtype, const gemm_args* g, int64_t batch, int threads) noexcept nogil:
+    return gemm_scratch(dtype, g, threads)
+
+
+cdef void gemm_batched(int dtype, const gemm_args* g, int64_t batch, int64_t bsA, int64_t bsB, int64_t bsC, int threads,
+                       void* scratch) noexcept nogil:
+    cdef Batch b
+    cdef gemm_args one
+    cdef int64_t i, e = 8 if dtype == 1 else 4
+    if g.M <= 0 or g.N <= 0:
+        return
+    if batch < 4:
+        one = g[0]
+        for i in range(batch):
+            gemm(dtype, &one, threads, scratch)
+            one.A = <const char*>one.A + bsA * e
+            one.B = <const char*>one.B + bsB * e
+            one.C = <char*>one.C + bsC * e
+        return
+    make_plan(&b.plan, dtype, g)
+    b.bsA, b.bsB, b.bsC = bsA, bsB, bsC
+    if b.plan.g.A == g.B and b.plan.g.B == g.A and g.csC != 1:      # the plan runs the transposed product
+        b.bsA, b.bsB = bsB, bsA
+    b.plan.scratch = <char*>scratch
+    parallel(batch, threads, batch_body, &b)
+
+
+# ---- kernels ----------------------------------------------------------------------------------------------------
+# sizes: M N K rsA csA rsB csB rsC csC relu (batch bsA bsB bsC)
+
+cdef fn_kernel MATMUL, MATMUL_ADD, MATMUL_BATCHED, MATMUL_BATCHED_ADD, COLUMN_SUMS, COLUMN_SUMS_ADD
+cdef float ONE_F = 1.0
+cdef double ONE_D = 1.0
+
+
+cdef void args_of(const fn_call* call, gemm_args* g, bint accumulate) noexcept nogil:
+    memset(g, 0, sizeof(gemm_args))
+    g.M, g.N, g.K = call.size[0], call.size[1], call.size[2]
+    g.A, g.rsA, g.csA = call.slot[0], call.size[3], call.size[4]
+    g.B, g.rsB, g.csB = call.slot[1], call.size[5], call.size[6]
+    g.bias = call.slot[2]
+    g.C, g.rsC, g.csC = call.slot[3], call.size[7], call.size[8]
+    g.relu = call.size[9]
+    g.accumulate = accumulate
+
+
+cdef int64_t matmul_scratch(const fn_call* call) noexcept nogil:
+    cdef gemm_args g
+    args_of(call, &g, 0)
+    return gemm_scratch(call.dtype, &g, threads_for(call))
+
+
+cdef void matmul(fn_call* call) noexcept nogil:
+    cdef gemm_args g
+    args_of(call, &g, call.kernel == &MATMUL_ADD)
+    gemm(call.dtype, &g, threads_for(call), call.scratch)
+
+
+cdef int64_t matmul_batched_scratch(const fn_call* call) noexcept nogil:
+    cdef gemm_args g
+    args_of(call, &g, 0)
+    return gemm_batched_scratch(call.dtype, &g, call.size[10], threads_for(call))
+
+
+cdef void matmul_batched(fn_call* call) noexcept nogil:
+    cdef gemm_args g
+    args_of(call, &g, call.kernel == &MATMUL_BATCHED_ADD)
+    gemm_batched(call.dtype, &g, call.size[10], call.size[11], call.size[12], call.size[13], threads_for(call), call.scratch)
+
+
+cdef void column_sums(fn_call* call) noexcept nogil:
+    """out[n] = sum over m of x[m][n], sizes M N rsX: the product of a row of ones with x."""
+    cdef gemm_args g
+    memset(&g, 0, sizeof(g))
+    g.M, g.N, g.K = 1, call.size[1], call.size[0]
+    g.A = <const void*>&ONE_D if call.dtype == 1 else <const void*>&ONE_F
+    g.B, g.rsB, g.csB = call.slot[0], call.size[2], 1
+    g.C, g.rsC, g.csC = call.slot[1], call.size[1], 1
+    g.accumulate = call.kernel == &COLUMN_SUMS_ADD
+    gemm(call.dtype, &g, threads_for(call), call.scratch)
+
+
+cdef int64_t column_sums_scratch(const fn_call* call) noexcept nogil:
+    cdef gemm_args g
+    memset(&g, 0, sizeof(g))
+    g.M, g.N, g.K = 1, call.size[1], call.size[0]
+    g.rsB, g.csB, g.rsC, g.csC = call.size[2], 1, call.size[1], 1
+    return gemm_scratch(call.dtype, &g, threads_for(call))
+
+
+declare(&MATMUL, "matmul", "a:in b:in bias:in c:out", matmul, matmul_scratch)
+declare(&MATMUL_ADD, "matmul_add", "a:in b:in bias:in c:acc", matmul, matmul_scratch)
+declare(&MATMUL_BATCHED, "matmul_batched", "a:in b:in bias:in c:out", matmul_batched, matmul_batched_scratch)
+declare(&MATMUL_BATCHED_ADD, "matmul_batched_add", "a:in b:in bias:in c:acc", matmul_batched, matmul_batched_scratch)
+declare(&COLUMN_SUMS, "column_sums", "x:in out:out", column_sums, column_sums_scratch)
+declare(&COLUMN_SUMS_ADD, "column_sums_add", "x:in out:acc", column_sums, column_sums_scratch)
