@@ -51,6 +51,7 @@ class BuildExt(build_ext):
     def build_extensions(self):
         native = next(e for e in self.extensions if e.name == "fastnn.kernels.native")
         native.extra_objects = self.micro_kernels()
+        native.depends = [*native.depends, *native.extra_objects]     # link again when one was compiled again
         native.extra_link_args = [*native.extra_link_args, "-pthread"]
         super().build_extensions()
 
@@ -74,7 +75,7 @@ class BuildExt(build_ext):
 
 
 def directives():
-    found = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
+    found = {"language_level": 3, "cdivision": True,
              "initializedcheck": False, "embedsignature": True, "embedsignature.format": "python"}
     return found
 

@@ -25,7 +25,14 @@ cdef class Plan:
     cdef list templates             # per output: (bytes from the start of its block, array to imitate)
     cdef list gradients             # (parameter, its gradient in the arena)
     cdef object lock
+    cdef list expected              # per input: an array whose shape, strides and dtype a batch must have
+    cdef list tensors, arrays       # parameters and buffers of the model, and the arrays they had
+    cdef list wanted                # ... and whether each required a gradient
+    cdef list modules, modes        # modules of the model, and their training flag
+    cdef list staging               # run_batches gathers rows here
+    cdef readonly long progress     # batches done by run_batches
 
+    cdef bint fits(self, list given) except -1
     cdef int bind(self, int which, char* pointer) except -1
     cdef int apply_patches(self) noexcept nogil
     cdef int execute(self) noexcept nogil       # number of the failed call, -1 for none

@@ -13,13 +13,34 @@ import numpy as np
 
 from fastnn.core.launch cimport raise_status
 from fastnn.core.recording cimport ABSENT, INPUT, INSIDE, OUTSIDE, Place, Recording
-from fastnn.core.storage cimport Storage, empty, empty_1d
-from fastnn.core.tensor cimport Tensor, wrap
+from fastnn.core.storage cimport Storage, empty_1d, empty_like, same_layout
+from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport FN_OUT, FN_SLOTS, current_threads, fn_call
 
 np.import_array()
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static double fn_seconds(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    }
+    """
+    double seconds "fn_seconds"() noexcept nogil
+
 DEF ALIGN = 64
+DEF MOST_INPUTS = 64
+
+
+cdef void gather(char* target, char* source, int64_t* rows, long count, int64_t row_bytes) noexcept nogil:
+    cdef long i
+    for i in range(count):
+        memcpy(target + i * row_bytes, source + rows[i] * row_bytes, row_bytes)
 
 
 class NotCapturedError(RuntimeError):
@@ -63,6 +84,8 @@ cdef class Plan:
     """
 
     def __init__(self, Recording recording, outputs, parameters=()):
+        if len(recording.inputs) > MOST_INPUTS:
+            raise NotCapturedError(f"{len(recording.inputs)} inputs, at most {MOST_INPUTS} can be replayed")
         if recording.uncaptured:
             raise NotCapturedError("; ".join(dict.fromkeys(recording.uncaptured)))
         cdef int i
@@ -82,6 +105,16 @@ cdef class Plan:
         self.resolve(recording, output_of)
         self.threads = 0
         self.fit_scratch()
+        self.expected = list(recording.inputs)
+        self.watch((), ())
+
+    def watch(self, tensors, modules):
+        """The state this plan was recorded in: it fits only while these tensors keep their arrays and modules their mode."""
+        self.tensors = list(tensors)
+        self.arrays = [(<Tensor>t).array for t in self.tensors]
+        self.wanted = [(<Tensor>t).requires for t in self.tensors]
+        self.modules = list(modules)
+        self.modes = [m.training for m in self.modules]
 
     def __dealloc__(self):
         free(self.calls)
@@ -214,6 +247,34 @@ cdef class Plan:
             (<Tensor>p)._grad = g
         return 0
 
+    cdef bint fits(self, list given) except -1:
+        cdef int i
+        if len(given) != self.input_count:
+            return False
+        for i in range(self.input_count):
+            if (not same_layout(<np.ndarray>given[i], <np.ndarray>self.expected[i])
+                    or np.PyArray_TYPE(<np.ndarray>given[i]) != np.PyArray_TYPE(<np.ndarray>self.expected[i])):
+                return False
+        return self.stands()
+
+    def stands(self):
+        """Is the model as it was when this plan was recorded?"""
+        cdef int i
+        cdef Tensor t
+        for i in range(len(self.tensors)):
+            t = <Tensor>self.tensors[i]
+            if t.array is not self.arrays[i] or t.requires != <bint>self.wanted[i]:
+                return False
+        for i in range(len(self.modules)):
+            if self.modules[i].training is not self.modes[i]:
+                return False
+        return True
+
+    def attempt(self, tuple inputs):
+        """Run on tensors or arrays if the plan fits them; None if it does not."""
+        cdef list given = [(<Tensor>x).array if isinstance(x, Tensor) else as_tensor(x).array for x in inputs]
+        return self.run(*given) if self.fits(given) else None
+
     def run(self, *inputs):
         """Replay the step on arrays of the recorded shapes and strides; returns the output arrays."""
         cdef int k, failed
@@ -231,6 +292,56 @@ cdef class Plan:
                 self.raise_failure(failed)
             self.show_gradients()
         return outputs
+
+    def run_batches(self, list data, order, long first, long stop, long batch_size, np.ndarray results):
+        """Replay the step on batches first .. stop-1 of whole arrays; result number b goes to results[b].
+
+        Batch b holds rows order[b * batch_size ...], or consecutive rows where order is None: those are read in place.
+        Signals are looked at every 20 ms.  Returns the number of batches done.
+        """
+        cdef long b = first
+        cdef int k, failed = -1
+        cdef int64_t* rows = NULL
+        cdef int64_t[MOST_INPUTS] row_bytes
+        cdef char* sources[MOST_INPUTS]
+        cdef char* targets[MOST_INPUTS]
+        cdef double until
+        cdef char* answer = <char*>np.PyArray_DATA(results)
+        cdef int64_t answer_bytes = np.PyArray_ITEMSIZE(results), shift = self.templates[0][0]
+        if order is not None:
+            rows = <int64_t*>np.PyArray_DATA(<np.ndarray>order)
+            if self.staging is None:
+                self.staging = [empty_like(<np.ndarray>a) for a in self.expected]
+        with self.lock:
+            self.fit_scratch()
+            for k in range(self.input_count):
+                sources[k] = <char*>np.PyArray_DATA(<np.ndarray>data[k])
+                row_bytes[k] = (<object>data[k]).strides[0]
+                targets[k] = <char*>np.PyArray_DATA(<np.ndarray>self.staging[k]) if rows != NULL else NULL
+            while b < stop and failed < 0:
+                with nogil:
+                    until = seconds() + 0.02
+                    while b < stop:
+                        for k in range(self.input_count):
+                            if rows != NULL:
+                                gather(targets[k], sources[k], rows + b * batch_size, batch_size, row_bytes[k])
+                                self.bases[k] = targets[k]
+                            else:
+                                self.bases[k] = sources[k] + b * batch_size * row_bytes[k]
+                        self.bases[self.input_count] = answer + b * answer_bytes - shift
+                        self.apply_patches()
+                        failed = self.execute()
+                        if failed >= 0:
+                            break
+                        b += 1
+                        self.progress = b
+                        if seconds() > until:
+                            break
+                PyErr_CheckSignals()
+            if failed >= 0:
+                self.raise_failure(failed)
+            self.show_gradients()
+        return b
 
     def make_output(self, int k):
         cdef np.ndarray block, array
@@ -263,6 +374,11 @@ cdef class Plan:
         if arena <= pointer < arena + self.buffer_bytes:
             return f"arena+{pointer - arena}"
         return "memory outside"
+
+    @property
+    def output_dtype(self):
+        """dtype of the first output."""
+        return self.templates[0][4]
 
     @property
     def arena_bytes(self):

@@ -57,6 +57,10 @@ cdef class Tensor:
     NumPy array behind it.  `requires_grad=True` on a leaf makes `backward()` fill `.grad`.
     """
 
+    def __init__(self, data=()):
+        """Make a tensor of the default dtype from a sequence or array; `fastnn.tensor` keeps the dtype."""
+        self.array = np.array(data, DEFAULT_DTYPE)
+
     # ---- data ------------------------------------------------------------------------------------------
     @property
     def shape(self):
@@ -426,7 +430,7 @@ cdef class AccumulateGrad(Leaf):
     cdef int accumulate(self, np.ndarray grad, bint fresh) except -1:
         cdef Tensor t = self.target
         if t._grad is None:
-            if not fresh or not isinstance((<object>grad).base, Storage):
+            if not fresh or not np.PyArray_ISWRITEABLE(grad):
                 grad = copy(grad)
             t._grad = wrap(grad)
         else:

@@ -49,6 +49,9 @@ cdef int current_threads() noexcept nogil
 # Declare a kernel: `slots` is "name:role name:role ...", role one of in, out, acc, state.
 cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch) except -1
 
+# A declared kernel by its name: ops import the driver module (which declares it), then look it up once.
+cdef const fn_kernel* kernel_named(str name) except NULL
+
 cdef inline int threads_for(const fn_call* call) noexcept nogil:
     """Threads worth waking: below about 20 us of one core (2 MFLOP or 400 kB moved) the caller does it alone."""
     return call.threads if call.flops > 1.0e6 or call.bytes > 4.0e5 else 1

@@ -29,7 +29,7 @@ cdef void parallel(int64_t blocks, int threads, fn_block body, void* context) no
 cdef int num_threads = config.NUM_THREADS
 
 cdef int current_threads() noexcept nogil:
-    return num_threads
+    return min(num_threads, fn_team_limit())
 
 
 def get_num_threads():
@@ -37,12 +37,14 @@ def get_num_threads():
     return num_threads
 
 
-def set_num_threads(int n):
+def set_num_threads(n):
     """Set how many threads kernels may use; results do not depend on it."""
     global num_threads
+    if not isinstance(n, int) or isinstance(n, bool):
+        raise RuntimeError(f"set_num_threads expects an int, but got {type(n).__name__}")
     if n <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
-    num_threads = n
+    num_threads = min(n, 2**31 - 1)
 
 
 cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch) except -1:
@@ -64,6 +66,10 @@ cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scrat
     KERNELS[name] = pairs
     addresses[name] = <uintptr_t>kernel
     return 0
+
+
+cdef const fn_kernel* kernel_named(str name) except NULL:
+    return <const fn_kernel*><uintptr_t>addresses[name]
 
 
 def call(str name, arrays, sizes=(), scalars=(), *, dtype=None, int threads=1, double flops=1e9, double nbytes=1e9):

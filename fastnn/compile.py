@@ -1,0 +1,319 @@
+"""Compiled steps: a whole inference, training step or epoch as one call without the GIL.
+
+A step is run eagerly three times (once to create optimizer state, twice under the recorder); when both recordings
+agree, it becomes a plan that replays the very same kernel calls.  What a plan cannot replay runs eagerly, after one
+warning.  See docs/compile.md.
+"""
+import warnings
+
+import numpy as np
+
+from fastnn.core.grad_mode import is_grad_enabled, no_grad
+from fastnn.core.plan import NotCapturedError, Plan
+from fastnn.core.random import randperm_array
+from fastnn.core.recording import recording
+from fastnn.core.tensor import Tensor, from_array
+from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
+
+MOST_PLANS = 16     # batch shapes kept per step; the oldest goes first
+
+
+def compile(model, loss_fn=None, optimizer=None, *, max_norm=None, clip_value=None, fullgraph=False):
+    """Compile a model's inference, or with a loss and an optimizer its training step.
+
+    Parameters
+    ----------
+    model : Module or callable
+    loss_fn : callable, optional
+        ``loss_fn(output, target)`` returning a one-element tensor.
+    optimizer : Optimizer, optional
+    max_norm : float, optional
+        Clip the norm of all gradients, as `nn.utils.clip_grad_norm_`.
+    clip_value : float, optional
+        Clip every gradient element, as `nn.utils.clip_grad_value_`.
+    fullgraph : bool, default False
+        Raise NotCapturedError where a step cannot be captured, instead of running it eagerly after a warning.
+
+    Returns
+    -------
+    CompiledModule or CompiledStep
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.nn.Linear(3, 2)
+    >>> step = fastnn.compile(model, fastnn.nn.MSELoss(), fastnn.optim.SGD(model.parameters(), lr=0.1))
+    >>> loss = step(fastnn.ones(4, 3), fastnn.zeros(4, 2))
+    """
+    if loss_fn is None and optimizer is None:
+        return CompiledModule(model, fullgraph)
+    if loss_fn is None or optimizer is None:
+        raise ValueError("compile: a training step needs both loss_fn and optimizer")
+    return CompiledStep(model, loss_fn, optimizer, max_norm, clip_value, fullgraph)
+
+
+class _Compiled:
+    """What inference and training steps share: plans by input signature, and the way to a new one."""
+
+    def __init__(self, model, fullgraph):
+        self.model = model
+        self.fullgraph = fullgraph
+        self._plans = {}        # signature -> Plan, None (runs eagerly) or a count of runs so far
+        self._latest = None     # the plan that ran last: tried first
+
+    def reset(self):
+        """Forget all plans: after a change that no plan can see, as another dropout probability."""
+        self._plans.clear()
+        self._latest = None
+
+    def _signature(self, inputs):
+        mode = tuple(m.training for m in self._modules())
+        return tuple((t.array.shape, t.array.strides, t.array.dtype.char) for t in inputs), mode
+
+    def _modules(self):
+        return self.model.modules() if hasattr(self.model, "modules") else ()
+
+    def _watched(self):
+        if not hasattr(self.model, "parameters"):
+            return []
+        return [*self.model.parameters(), *self.model.buffers()]
+
+    def _find(self, inputs):
+        """(signature, plan) of the inputs; the plan is None until it stands."""
+        signature = self._signature(inputs)
+        plan = self._plans.get(signature)
+        if isinstance(plan, Plan) and not plan.stands():
+            del self._plans[signature]
+            plan = None
+        return signature, plan
+
+    def _make_plan(self, signature, inputs, run):
+        """Advance the signature on its way to a plan by one eager run; returns what the run returned."""
+        stage = self._plans.get(signature, "first")
+        if stage is None:
+            return run()[0]
+        if stage == "first":
+            answer = run()[0]
+            self._plans[signature] = "recorded"
+            return answer
+        with recording([t.array for t in inputs]) as record:
+            answer, outputs = run()
+        try:
+            if stage == "recorded":
+                if record.uncaptured:
+                    raise NotCapturedError("; ".join(dict.fromkeys(record.uncaptured)))
+                self._plans[signature] = record
+                return answer
+            difference = stage.difference(record)
+            if difference:
+                raise NotCapturedError(difference)
+            self._keep(signature, self._build(record, outputs))
+        except NotCapturedError as reason:
+            if self.fullgraph:
+                raise
+            self._plans[signature] = None
+            warnings.warn(f"fastnn.compile: runs eagerly, because a plan cannot replay it: {reason}", stacklevel=4)
+        return answer
+
+    def _build(self, record, outputs):
+        plan = Plan(record, [t.array for t in outputs], self._gradient_leaves())
+        plan.watch(self._watched(), self._modules())
+        return plan
+
+    def _gradient_leaves(self):
+        return []
+
+    def _keep(self, signature, plan):
+        self._plans[signature] = self._latest = plan
+        if len(self._plans) > MOST_PLANS:
+            del self._plans[next(iter(self._plans))]
+
+    def explain(self):
+        """Describe the plans: kernel calls, where each slot lives, work, memory; and what was not captured."""
+        return "\n\n".join(_explain(signature, plan) for signature, plan in self._plans.items()) or "no plan yet"
+
+
+class CompiledModule(_Compiled):
+    """Inference as one call.  With gradient recording on, or inputs that need gradients, the model runs eagerly."""
+
+    def __call__(self, *inputs):
+        if self._latest is not None and not is_grad_enabled():
+            outputs = self._latest.attempt(inputs)
+            if outputs is not None:
+                return self._restore([from_array(a) for a in outputs])
+        return self._slow(inputs)
+
+    def _slow(self, inputs):
+        tensors = [from_array(x) if not isinstance(x, Tensor) else x for x in inputs]
+        if is_grad_enabled():
+            return self.model(*tensors)
+        signature, plan = self._find(tensors)
+        if isinstance(plan, Plan):
+            self._latest = plan
+            return self._restore([from_array(a) for a in plan.run(*[t.array for t in tensors])])
+        return self._make_plan(signature, tensors, lambda: self._run(tensors))
+
+    def _run(self, tensors):
+        answer = self.model(*tensors)
+        outputs = []
+        self._shape = _flatten(answer, outputs)
+        return answer, outputs
+
+    def _restore(self, tensors):
+        return _unflatten(self._shape, iter(tensors))
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["model"], name)
+
+
+class CompiledStep(_Compiled):
+    """A training step: ``loss = step(*inputs, target)`` runs forward, loss, backward, clipping and update.
+
+    Gradients of the step are visible in each parameter's ``.grad`` afterwards, as after an eager step.
+    """
+
+    def __init__(self, model, loss_fn, optimizer, max_norm=None, clip_value=None, fullgraph=False):
+        super().__init__(model, fullgraph)
+        self.loss_fn, self.optimizer = loss_fn, optimizer
+        self.max_norm, self.clip_value = max_norm, clip_value
+        self._running = None
+
+    def __call__(self, *batch):
+        latest = self._latest
+        if latest is not None:
+            self.optimizer._refresh()
+            outputs = latest.attempt(batch)
+            if outputs is not None:
+                return from_array(outputs[0])
+        return self._slow([x if isinstance(x, Tensor) else from_array(x) for x in batch])
+
+    def _slow(self, tensors):
+        signature, plan = self._find(tensors)
+        if isinstance(plan, Plan):
+            self._latest = plan
+            self.optimizer._refresh()
+            return from_array(plan.run(*[t.array for t in tensors])[0])
+        return self._make_plan(signature, tensors, lambda: self._run(tensors))
+
+    def _run(self, tensors):
+        self.optimizer.zero_grad()
+        output = self.model(*tensors[:-1])
+        loss = self.loss_fn(output, tensors[-1])
+        loss.backward()
+        if self.max_norm is not None:
+            clip_grad_norm_(self._parameters(), self.max_norm)
+        if self.clip_value is not None:
+            clip_grad_value_(self._parameters(), self.clip_value)
+        self.optimizer.step()
+        loss = loss.detach()
+        return loss, [loss]
+
+    def _parameters(self):
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    _gradient_leaves = _parameters
+
+    def _watched(self):
+        known = {id(t): t for t in super()._watched()}
+        known.update((id(p), p) for p in self._parameters())
+        return list(known.values())
+
+    @property
+    def progress(self):
+        """Batches done of the epoch that runs now; may be read from another thread."""
+        return self._running.progress if self._running is not None else self._done
+
+    _done = 0
+
+    def run_epoch(self, *data, batch_size=1, shuffle=False, generator=None, drop_last=False):
+        """Train on every row of the data once, in one call.
+
+        Parameters
+        ----------
+        *data : arrays or Tensors of equal length
+            The model's inputs and, last, the target.  Memory-mapped arrays are read batch by batch.
+        batch_size : int, default 1
+        shuffle : bool, default False
+            Draw a new order of the rows from the generator.
+        generator : Generator, optional
+        drop_last : bool, default False
+            Leave out a last batch with fewer rows.
+
+        Returns
+        -------
+        ndarray
+            The loss of every batch.
+        """
+        arrays = [x.array if isinstance(x, Tensor) else np.asarray(x) for x in data]
+        rows = len(arrays[0])
+        if any(len(a) != rows for a in arrays):
+            raise ValueError(f"run_epoch: Size mismatch between tensors: {[len(a) for a in arrays]} rows")
+        if batch_size < 1:
+            raise ValueError(f"run_epoch: batch_size should be a positive integer value, but got batch_size={batch_size}")
+        order = randperm_array(rows, generator) if shuffle else None
+        full, rest = divmod(rows, batch_size)
+        losses = np.empty(full + (rest > 0 and not drop_last), np.float64)
+        self._done = self._run_full_batches(arrays, order, batch_size, full, losses)
+        if rest and not drop_last:
+            losses[full] = self(*_rows(arrays, order, full * batch_size, rows)).item()
+            self._done += 1
+        return losses
+
+    def _run_full_batches(self, arrays, order, batch_size, full, losses):
+        done = 0
+        while done < full:
+            batch = [from_array(a) for a in _rows(arrays, order, done * batch_size, (done + 1) * batch_size)]
+            plan = self._find(batch)[1]
+            if not isinstance(plan, Plan) or not all(a[:1].flags.c_contiguous for a in arrays):
+                losses[done] = self(*batch).item()
+                done += 1
+                continue
+            self.optimizer._refresh()
+            results = np.empty(full, plan.output_dtype)
+            self._running = plan
+            try:
+                reached = plan.run_batches(arrays, order, done, full, batch_size, results)
+            finally:
+                self._running = None
+            losses[done:reached] = results[done:reached]
+            done = reached
+        return done
+
+
+def _rows(arrays, order, start, stop):
+    if order is None:
+        return [a[start:stop] for a in arrays]
+    return [np.take(a, order[start:stop], axis=0) for a in arrays]
+
+
+def _flatten(answer, tensors):
+    """The structure of a result with its tensors replaced by None, collected in order."""
+    if isinstance(answer, Tensor):
+        tensors.append(answer)
+        return None
+    if isinstance(answer, dict):
+        return {k: _flatten(v, tensors) for k, v in answer.items()}
+    if isinstance(answer, list | tuple):
+        return type(answer)([_flatten(v, tensors) for v in answer])
+    raise NotCapturedError(f"the model returned a {type(answer).__name__}; tensors, lists, tuples and dicts can be captured")
+
+
+def _unflatten(shape, tensors):
+    if shape is None:
+        return next(tensors)
+    if isinstance(shape, dict):
+        return {k: _unflatten(v, tensors) for k, v in shape.items()}
+    return type(shape)([_unflatten(v, tensors) for v in shape])
+
+
+def _explain(signature, plan):
+    shapes = ", ".join(f"{shape} {np.dtype(char).name}" for shape, _, char in signature[0])
+    if plan is None:
+        return f"inputs {shapes}: runs eagerly"
+    if not isinstance(plan, Plan):
+        return f"inputs {shapes}: not yet planned"
+    lines = [f"inputs {shapes}: {plan.count} kernel calls, {plan.arena_bytes} bytes of buffers and scratch"]
+    for number, call in enumerate(plan.calls_in_words()):
+        slots = " ".join(f"{name}={place}" for name, place in call["slots"])
+        lines.append(f"{number:4d} {call['kernel']:24s} {call['flops']:12.0f} FLOP {call['bytes']:12.0f} bytes  {slots}")
+    return "\n".join(lines)
