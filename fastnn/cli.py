@@ -1,0 +1,101 @@
+"""The command line: `fastnn` or `python -m fastnn`.  The only part of the library that prints."""
+import argparse
+import platform
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+import fastnn
+import fastnn.kernels.native as native
+from fastnn.tour import chapters
+
+
+def main(arguments=None):
+    """Run a command and return the exit status."""
+    parser = argparse.ArgumentParser(prog="fastnn", description="Neural networks on the CPU.")
+    parser.set_defaults(command=tour, networks=[], torch=True)
+    commands = parser.add_subparsers(metavar="command")
+    names = [chapter.name for chapter in chapters()]
+    command = commands.add_parser("tour", help="train small networks on the bundled digits (the default)")
+    command.add_argument("networks", nargs="*", metavar="network", help=f"which of {', '.join(names)}; default: all")
+    command.add_argument("--no-torch", dest="torch", action="store_false", help="do not compare with torch")
+    command = commands.add_parser("config", help="show versions, instruction set and threads")
+    command.set_defaults(command=config)
+    options = parser.parse_args(arguments)
+    for name in options.networks:
+        if name not in names:
+            parser.error(f"no network {name!r} in the tour; there are {', '.join(names)}")
+    return options.command(options)
+
+
+def tour(options):
+    """Train the networks of the tour, with torch beside where it is installed."""
+    threads = fastnn.get_num_threads()
+    print(f"fastnn {fastnn.__version__}: {native.instruction_set()}, {threads} thread{'s' * (threads > 1)}")
+    asked = [chapter for chapter in chapters() if not options.networks or chapter.name in options.networks]
+    # torch is imported after fastnn's networks have run, so that its threads and its import cost them nothing.
+    results = [report(chapter, fastnn) for chapter in asked]
+    peer = torch_with(threads) if options.torch else None
+    for chapter, ours in zip(asked, results, strict=True):
+        if peer is not None and chapter.peer:
+            report(chapter, peer, ours)
+    if options.torch and peer is None:
+        print("\ntorch is not installed: no comparison")
+    return 0
+
+
+def report(chapter, library, ours=None):
+    """Run a chapter with a library and print what came out."""
+    if ours is None:
+        print(f"\n{chapter.title}")
+    result = chapter.run(library, progress_bar(chapter.name))
+    line = (f"  {library.__name__:6s}  {result.accuracy:6.1%} of {result.held_out} held-out digits   "
+            f"{result.seconds:6.2f} s   {result.samples / result.seconds:9,.0f} samples/s")
+    if ours is not None:
+        line += f"   {chapter.name}: {result.seconds / ours.seconds:.1f} x fastnn's time"
+    print(line, flush=True)
+    return result
+
+
+def torch_with(threads):
+    """torch on the same number of threads, or None where it is not installed."""
+    try:
+        torch = import_module("torch")
+    except ImportError:
+        return None
+    torch.set_num_threads(threads)
+    print(f"\nThe same networks with torch {torch.__version__}, {threads} thread{'s' * (threads > 1)}")
+    return torch
+
+
+def progress_bar(name):
+    """A wrapper for the range of epochs that shows a bar: tqdm's, where it is installed and a person is looking."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iter
+    return lambda epochs: tqdm(epochs, desc=f"  {name}", unit="epoch", leave=False, disable=None)
+
+
+def config(options):
+    """Print what this installation is."""
+    extras = ("tqdm", "safetensors", "matplotlib", "torch")
+    rows = {
+        "fastnn": f"{fastnn.__version__} in {fastnn.__path__[0]}",
+        "instruction set": f"{native.instruction_set()} of {', '.join(native.instruction_sets())}",
+        "threads": fastnn.get_num_threads(),
+        "python": f"{platform.python_version()} on {platform.machine()} {sys.platform}",
+        "numpy": version("numpy"),
+        **{name: installed(name) for name in extras},
+    }
+    for name, value in rows.items():
+        print(f"{name:16s} {value}")
+    return 0
+
+
+def installed(package):
+    """The version of a package, or a dash."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "-"
