@@ -8,6 +8,7 @@
  * only if the share still carries the job's number and has units left; then the job cannot have ended between copy and
  * claim (its end needs every unit reported, this one too), so the copy is that of the running job.  After the job the
  * number never comes back (48 bits), every claim fails, and body and context are never touched. */
+#define _GNU_SOURCE
 #include "fastnn.h"
 
 #ifdef FASTNN_SERIAL
@@ -49,6 +50,7 @@ typedef _Atomic uint32_t word;
 
 #ifdef __linux__
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -86,6 +88,8 @@ typedef struct {
     _Alignas(64) _Atomic uint64_t left;     /* job number << UNIT_BITS | units left */
     _Atomic int64_t end;                    /* one past the share's last unit */
     word asleep;                            /* its helper sleeps, or is about to */
+    atomic_int thread;                      /* its number for the scheduler; 0 before it has started */
+    int off;                                /* kept off this core (guarded by busy) */
 } member;
 
 static struct {
@@ -93,7 +97,7 @@ static struct {
     int helpers, limit;                     /* started; how many may be (both guarded by busy) */
     /* The job: written while no unit can be claimed, copied before claiming. */
     _Atomic int64_t blocks, grain;          /* a unit is `grain` blocks */
-    atomic_int threads;
+    atomic_int threads, core;               /* core: where the caller runs */
     _Atomic(fn_block) body;
     _Atomic(void *) context;
     _Alignas(64) _Atomic uint64_t number;   /* of the newest job; published last */
@@ -144,24 +148,47 @@ static uint32_t drain_all(const job *j, int worker) {
     return done;
 }
 
+/* ---- placement: the scheduler likes to wake a helper on its caller's core, where it takes the caller's time ---- */
+
+#ifdef __linux__
+static int this_core(void) { return sched_getcpu(); }
+static int thread_number(void) { return (int)syscall(SYS_gettid); }
+
+/* Let a sleeping helper run on the caller's cores without the one the caller is on, if others are left. */
+static void keep_off(member *m, int core) {
+    const int thread = atomic_load_explicit(&m->thread, memory_order_relaxed);
+    cpu_set_t cores;
+    if (m->off == core || !thread || core < 0 || sched_getaffinity(0, sizeof cores, &cores)) return;
+    CPU_CLR(core, &cores);
+    if (CPU_COUNT(&cores) && !sched_setaffinity(thread, sizeof cores, &cores)) m->off = core;
+}
+#else
+static int this_core(void) { return -1; }
+static int thread_number(void) { return 0; }
+static void keep_off(member *m, int core) { (void)m, (void)core; }
+#endif
+
 /* Thread w wakes 2w+1 and 2w+2: nobody pays for more than two. */
 static void wake_next(int w, int threads) {
     for (int k = 2 * w + 1; k <= 2 * w + 2 && k < threads; k++)
-        if (atomic_load(&team.of[k].asleep) && atomic_exchange(&team.of[k].asleep, 0)) word_wake(&team.of[k].asleep);
+        if (atomic_load(&team.of[k].asleep) && atomic_exchange(&team.of[k].asleep, 0)) {
+            if (!w) keep_off(&team.of[k], atomic_load_explicit(&team.core, memory_order_relaxed));
+            word_wake(&team.of[k].asleep);
+        }
 }
 
-/* Waits for a job newer than `seen`: spins, then sleeps. */
+/* Waits for a job newer than `seen`: spins unless that takes the caller's core, then sleeps. */
 static uint64_t next_number(int w, uint64_t seen) {
     word *asleep = &team.of[w].asleep;
     uint64_t number;
     const int64_t deadline = now_ns() + SPIN_NS;
-    do {
+    while (this_core() != atomic_load_explicit(&team.core, memory_order_relaxed) && now_ns() < deadline) {
         for (int i = 0; i < 32; i++) {
             number = atomic_load_explicit(&team.number, memory_order_acquire);
             if (number != seen) return number;
             RELAX();
         }
-    } while (now_ns() < deadline);
+    }
     /* The order of these two against the master's (publish, then look who sleeps) loses no wake-up. */
     atomic_store(asleep, 1);
     while ((number = atomic_load(&team.number)) == seen) {
@@ -181,6 +208,7 @@ static void *helper(void *argument) {
     const int w = (int)(intptr_t)argument;
     uint64_t seen = 0;
     inside = 1;
+    atomic_store_explicit(&team.of[w].thread, thread_number(), memory_order_relaxed);
     for (;;) {
         job j;
         seen = j.number = next_number(w, seen);
@@ -205,6 +233,8 @@ static void forget_helpers(void) {
     for (int k = 0; k < TEAM_LIMIT; k++) {
         atomic_store(&team.of[k].left, 0);
         atomic_store(&team.of[k].asleep, 0);
+        atomic_store(&team.of[k].thread, 0);
+        team.of[k].off = -1;
     }
     atomic_store(&team.master_asleep, 0);
     team.helpers = 0;
@@ -229,7 +259,7 @@ static int grow(int threads) {
     while (team.helpers + 1 < threads) {
         pthread_t thread;
         if (pthread_create(&thread, &attributes, helper, (void *)(intptr_t)(team.helpers + 1))) break;
-        team.helpers++;
+        team.of[++team.helpers].off = -1;
     }
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -243,6 +273,7 @@ static void publish(const job *j, int64_t units) {
     atomic_store_explicit(&team.threads, j->threads, memory_order_relaxed);
     atomic_store_explicit(&team.body, j->body, memory_order_relaxed);
     atomic_store_explicit(&team.context, j->context, memory_order_relaxed);
+    atomic_store_explicit(&team.core, this_core(), memory_order_relaxed);
     atomic_store_explicit(&team.finished, 0, memory_order_relaxed);
     for (int k = 0; k < j->threads; k++) {
         const int64_t begin = units * k / j->threads, end = units * (k + 1) / j->threads;
