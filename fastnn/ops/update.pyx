@@ -1,12 +1,14 @@
 """Optimizer updates and gradient clipping on tensors: one kernel call per parameter."""
 cimport numpy as np
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 import numpy as np
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
-from fastnn.core.storage cimport empty, empty_1d, empty_dense_like, is_dense, same_layout
-from fastnn.core.tensor cimport Tensor, as_tensor, wrap
+from fastnn.core.storage cimport Storage, empty, empty_1d, empty_dense_like, is_dense, same_layout
+from fastnn.core.tensor cimport Tensor, wrap
 from fastnn.kernels.native cimport fn_kernel
 from fastnn.kernels.update cimport CLIP_FACTOR, SCALE, SUM_OF_SQUARES, update_kernel
 from fastnn.kernels.native import KERNELS
@@ -16,6 +18,13 @@ np.import_array()
 # State that is one float32 number per parameter, whatever the parameter's dtype.
 SCALARS = frozenset(["step", "mu_product", "eta", "mu"])
 cdef int PARAMETER = 0, GRADIENT = 1, HYPER = 2, FIRST_STATE = 3
+
+
+cdef int changed(Tensor t) except -1:
+    """Count an in-place change, as autograd wants to know of it."""
+    cdef Storage storage = t.storage()
+    storage.version += 1
+    return 0
 
 
 cdef class Update:
@@ -39,7 +48,7 @@ cdef class Update:
 cdef dict known = {}
 
 
-def update(str name, list params, dict state, hyper, create, group, dict first=None):
+def update(str name, list params, state, hyper, create, group, dict first=None):
     """Run the update kernel `name` on every parameter that has a gradient.
 
     Parameters
@@ -60,10 +69,11 @@ def update(str name, list params, dict state, hyper, create, group, dict first=N
             update_one(u, p, <Tensor>p._grad, state, hyper, create, group, first)
 
 
-cdef int update_one(Update u, Tensor p, Tensor grad, dict state, hyper, create, group, dict first) except -1:
+cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create, group, dict first) except -1:
     cdef Launch L
     cdef Tensor t
     cdef dict own
+    cdef PyObject* found
     cdef np.ndarray array = p.array, gradient = grad.array
     cdef int64_t n = np.PyArray_SIZE(array)
     cdef int i
@@ -79,9 +89,11 @@ cdef int update_one(Update u, Tensor p, Tensor grad, dict state, hyper, create, 
     put(&L, GRADIENT, gradient)
     put(&L, HYPER, hyper)
     if u.names:
-        own = state.get(p)
-        if own is None:
+        found = PyDict_GetItem(state, p)        # state is a defaultdict
+        if found == NULL:
             own = state[p] = {}
+        else:
+            own = <dict>found
         for i, name in enumerate(u.names):
             t = own.get(name)
             if t is None:
@@ -93,12 +105,12 @@ cdef int update_one(Update u, Tensor p, Tensor grad, dict state, hyper, create, 
                 t = own[name] = state_like(p, t.array)
             put(&L, FIRST_STATE + i, t.array)
         if u.counts_first and first is not None:
-            put(&L, FIRST_STATE + i + 1, first.get(p))
+            put(&L, FIRST_STATE + len(u.names), first.get(p))
     L.call.size[0] = n
     L.call.flops = 8 * n
     L.call.bytes = <double>n * np.PyArray_ITEMSIZE(array) * (3 + 2 * u.arrays)
     launch(&L)
-    p.storage().version += 1
+    changed(p)
     if not dense:
         host_call("optimizer: a parameter with gaps in its memory", np.copyto, (p.array, array))
     return 0
@@ -119,7 +131,7 @@ cdef Tensor created(name, Tensor p, dict own, create, group):
 
 
 def state_like(Tensor p, values):
-    """A tensor in the dtype and memory order of parameter `p`, filled with `values` (a number or an array of its shape)."""
+    """A tensor in dtype and memory order of parameter `p`, filled with `values` (a number or an array of its shape)."""
     cdef np.ndarray a = empty_dense_like(p.array)
     try:
         np.copyto(a, values, casting="unsafe")
@@ -147,7 +159,7 @@ def clear_gradients(list params, bint set_to_none):
             g = p._grad
             g.detach_()
             host_call("zero_grad(set_to_none=False)", np.ndarray.fill, (g.array, 0))
-            g.storage().version += 1
+            changed(g)
 
 
 # ---- clipping ------------------------------------------------------------------------------------------------------
@@ -194,4 +206,4 @@ def scale_(list tensors, np.ndarray factor):
             L.call.flops = L.call.size[0]
             L.call.bytes = 2 * np.PyArray_NBYTES(t.array)
             launch(&L)
-        t.storage().version += 1
+        changed(t)

@@ -1,0 +1,368 @@
+"""Optimizer updates: one pass over parameter, gradient and state.
+
+Every update kernel has the slots parameter, gradient, hyper, then its state under torch's names.  `hyper` is a float64
+array that holds what the user may change between steps; its layout stands in HYPER.  The step counter is a state slot
+that the driver itself advances, and what follows from it (bias corrections) is computed here in float64: so a replayed
+step goes on counting.  Scalar state (step, mu_product, eta, mu) is float32, as torch keeps it.
+
+size[0] = elements.
+"""
+from libc.math cimport pow, sqrt
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_driver, fn_kernel, parallel, table, threads_for
+
+cdef extern from "fastnn.h" nogil:
+    enum:
+        FN_UPDATE_STATES
+        FN_UPDATE_sgd, FN_UPDATE_sgd_momentum, FN_UPDATE_sgd_nesterov, FN_UPDATE_adagrad, FN_UPDATE_adadelta
+        FN_UPDATE_rmsprop, FN_UPDATE_rmsprop_momentum, FN_UPDATE_rmsprop_centered, FN_UPDATE_rmsprop_centered_momentum
+        FN_UPDATE_adam, FN_UPDATE_adam_amsgrad, FN_UPDATE_adamax, FN_UPDATE_nadam, FN_UPDATE_radam
+        FN_UPDATE_radam_early, FN_UPDATE_asgd, FN_UPDATE_rprop
+    ctypedef struct fn_coefficients:
+        double sign, decay, shrink, rate, rate2, keep, mix, keep2, mix2, eps, correction, lower, upper
+    ctypedef void (*fn_update_row)(int64_t n, const fn_coefficients* k, void* p, const void* g,
+                                   void** state) noexcept nogil
+    ctypedef struct fn_update_table:
+        fn_update_row* row
+        double (*sum_of_squares)(int64_t n, const void* x) noexcept nogil
+        void (*scale)(int64_t n, double factor, void* x) noexcept nogil
+    ctypedef struct tables "fn_table":
+        const fn_update_table* update[2]
+
+# What each family's hyper array holds.
+cdef enum: LR, WEIGHT_DECAY, MAXIMIZE, OWN      # every update begins with these three
+HYPER = {
+    "sgd": "lr weight_decay maximize momentum dampening",
+    "adagrad": "lr weight_decay maximize lr_decay eps",
+    "adadelta": "lr weight_decay maximize rho eps",
+    "rmsprop": "lr weight_decay maximize alpha eps momentum",
+    "adam": "lr weight_decay maximize beta1 beta2 eps decoupled_weight_decay",
+    "adamax": "lr weight_decay maximize beta1 beta2 eps",
+    "nadam": "lr weight_decay maximize beta1 beta2 eps decoupled_weight_decay momentum_decay",
+    "radam": "lr weight_decay maximize beta1 beta2 eps decoupled_weight_decay",
+    "asgd": "lr weight_decay maximize lambd alpha t0",
+    "rprop": "lr weight_decay maximize eta_minus eta_plus step_size_min step_size_max",
+}
+
+cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
+# Elements per block: small enough to share out, large enough that handing over a block costs nothing against it.
+cdef enum: BLOCK = 16384
+
+cdef fn_kernel[16] updates
+cdef dict update_number = {}
+
+
+cdef const fn_kernel* update_kernel(str name) noexcept:
+    number = update_number.get(name)
+    return NULL if number is None else &updates[<int>number]
+
+
+cdef int declare_update(str name, str slots, fn_driver run) except -1:
+    cdef int number = len(update_number)
+    declare(&updates[number], name, "parameter:state gradient:in hyper:in " + slots, run, NULL)
+    update_number[name] = number
+    return 0
+
+
+# ---- one pass over the arrays --------------------------------------------------------------------------------------
+cdef struct Pass:
+    fn_update_row row
+    const fn_coefficients* k
+    int64_t n
+    int item, arrays
+    char* parameter
+    char* gradient
+    char* state[3]
+
+
+cdef void pass_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Pass* t = <Pass*>context
+    cdef int64_t start = block * BLOCK, offset = start * t.item
+    cdef void* state[3]
+    cdef int j
+    for j in range(t.arrays):
+        state[j] = t.state[j] + offset
+    t.row(min(BLOCK, t.n - start), t.k, t.parameter + offset, t.gradient + offset, state)
+
+
+cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, int arrays) noexcept nogil:
+    """Run one row of update.def; its state arrays are the slots from `first` on."""
+    cdef Pass t
+    cdef int j
+    t.row = (<const tables*>table).update[call.dtype == FN_F64].row[row]
+    t.k = k
+    t.n = call.size[0]
+    t.item = 8 if call.dtype == FN_F64 else 4
+    t.arrays = arrays
+    t.parameter = <char*>call.slot[PARAMETER]
+    t.gradient = <char*>call.slot[GRADIENT]
+    for j in range(arrays):
+        t.state[j] = <char*>call.slot[first + j]
+    parallel((t.n + BLOCK - 1) // BLOCK, threads_for(call), pass_block, &t)
+
+
+# ---- what a step's numbers are -------------------------------------------------------------------------------------
+cdef inline const double* begin(fn_call* call, fn_coefficients* k) noexcept nogil:
+    """The coefficients every update shares; returns the family's own hyper-parameters."""
+    cdef const double* h = <const double*>call.slot[HYPER_SLOT]
+    memset(k, 0, sizeof(fn_coefficients))
+    k.sign = -1.0 if h[MAXIMIZE] else 1.0
+    k.decay = h[WEIGHT_DECAY]
+    k.shrink = 1
+    k.rate = h[LR]
+    return h + OWN
+
+
+cdef inline double lr(fn_call* call) noexcept nogil:
+    return (<const double*>call.slot[HYPER_SLOT])[LR]
+
+
+cdef inline double advance(fn_call* call) noexcept nogil:
+    """Count the step in the first state slot; returns its number, from 1."""
+    cdef float* step = <float*>call.slot[FIRST_STATE]
+    step[0] += 1
+    return step[0]
+
+
+cdef inline void decouple(fn_coefficients* k, double decoupled) noexcept nogil:
+    """Weight decay on the parameter instead of the gradient."""
+    if decoupled:
+        k.shrink = 1 - k.rate * k.decay
+        k.decay = 0
+
+
+cdef inline void averages(fn_coefficients* k, double beta1, double beta2) noexcept nogil:
+    k.keep, k.mix = beta1, 1 - beta1
+    k.keep2, k.mix2 = beta2, 1 - beta2
+
+
+# ---- drivers, in the order of update.def ---------------------------------------------------------------------------
+cdef void sgd(fn_call* call) noexcept nogil:
+    cdef fn_coefficients k
+    begin(call, &k)
+    update(call, FN_UPDATE_sgd, &k, FIRST_STATE, 0)
+
+
+cdef void momentum(fn_call* call, int row) noexcept nogil:
+    """`first`, where present, is 1 until the first step, whose buffer is the gradient itself, without dampening."""
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    cdef float* first = <float*>call.slot[FIRST_STATE + 1]
+    k.keep, k.mix = h[0], 1 - h[1]
+    if first != NULL and first[0] != 0:
+        k.mix = 1
+        first[0] = 0
+    update(call, row, &k, FIRST_STATE, 1)
+
+
+cdef void sgd_momentum(fn_call* call) noexcept nogil:
+    momentum(call, FN_UPDATE_sgd_momentum)
+
+
+cdef void sgd_nesterov(fn_call* call) noexcept nogil:
+    momentum(call, FN_UPDATE_sgd_nesterov)
+
+
+cdef void adagrad(fn_call* call) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    k.rate = lr(call) / (1 + (advance(call) - 1) * h[0])
+    k.eps = h[1]
+    update(call, FN_UPDATE_adagrad, &k, FIRST_STATE + 1, 1)
+
+
+cdef void adadelta(fn_call* call) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    advance(call)
+    k.keep, k.mix, k.eps = h[0], 1 - h[0], h[1]
+    update(call, FN_UPDATE_adadelta, &k, FIRST_STATE + 1, 2)
+
+
+cdef void rms(fn_call* call, int row, int arrays) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    advance(call)
+    k.keep, k.mix, k.eps, k.keep2 = h[0], 1 - h[0], h[1], h[2]
+    update(call, row, &k, FIRST_STATE + 1, arrays)
+
+
+cdef void rmsprop(fn_call* call) noexcept nogil:
+    rms(call, FN_UPDATE_rmsprop, 1)
+
+
+cdef void rmsprop_momentum(fn_call* call) noexcept nogil:
+    rms(call, FN_UPDATE_rmsprop_momentum, 2)
+
+
+cdef void rmsprop_centered(fn_call* call) noexcept nogil:
+    rms(call, FN_UPDATE_rmsprop_centered, 2)
+
+
+cdef void rmsprop_centered_momentum(fn_call* call) noexcept nogil:
+    rms(call, FN_UPDATE_rmsprop_centered_momentum, 3)
+
+
+cdef void adams(fn_call* call, int row, int arrays) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    cdef double step = advance(call)
+    averages(&k, h[0], h[1])
+    decouple(&k, h[3])
+    k.rate = lr(call) / (1 - pow(h[0], step))
+    k.eps = h[2]
+    k.correction = 1 / sqrt(1 - pow(h[1], step))
+    update(call, row, &k, FIRST_STATE + 1, arrays)
+
+
+cdef void adam(fn_call* call) noexcept nogil:
+    adams(call, FN_UPDATE_adam, 2)
+
+
+cdef void adam_amsgrad(fn_call* call) noexcept nogil:
+    adams(call, FN_UPDATE_adam_amsgrad, 3)
+
+
+cdef void adamax(fn_call* call) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    averages(&k, h[0], h[1])
+    k.rate = lr(call) / (1 - pow(h[0], advance(call)))
+    k.eps = h[2]
+    update(call, FN_UPDATE_adamax, &k, FIRST_STATE + 1, 2)
+
+
+cdef void nadam(fn_call* call) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    cdef double step = advance(call)
+    cdef float* product = <float*>call.slot[FIRST_STATE + 1]
+    cdef double mu = h[0] * (1 - 0.5 * pow(0.96, step * h[4]))
+    cdef double mu_next = h[0] * (1 - 0.5 * pow(0.96, (step + 1) * h[4]))
+    product[0] *= <float>mu
+    averages(&k, h[0], h[1])
+    decouple(&k, h[3])
+    k.rate = lr(call) * (1 - mu) / (1 - <double>product[0])
+    k.rate2 = lr(call) * mu_next / (1 - product[0] * mu_next)
+    k.eps = h[2]
+    k.correction = 1 / (1 - pow(h[1], step))
+    update(call, FN_UPDATE_nadam, &k, FIRST_STATE + 2, 2)
+
+
+cdef void radam(fn_call* call) noexcept nogil:
+    """The step is rectified once the variance of the adaptive rate is tractable (rho > 5)."""
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    cdef double step = advance(call)
+    cdef double bias2 = 1 - pow(h[1], step)
+    cdef double rho_end = 2 / (1 - h[1]) - 1
+    cdef double rho = rho_end - 2 * step * (1 - bias2) / bias2
+    averages(&k, h[0], h[1])
+    decouple(&k, h[3])
+    k.rate = lr(call) / (1 - pow(h[0], step))
+    k.eps = h[2]
+    if rho > 5:
+        k.rate *= sqrt((rho - 4) * (rho - 2) * rho_end / ((rho_end - 4) * (rho_end - 2) * rho)) * sqrt(bias2)
+        update(call, FN_UPDATE_radam, &k, FIRST_STATE + 1, 2)
+    else:
+        update(call, FN_UPDATE_radam_early, &k, FIRST_STATE + 1, 2)
+
+
+cdef void asgd(fn_call* call) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    cdef double step = advance(call)
+    cdef float* eta = <float*>call.slot[FIRST_STATE + 1]
+    cdef float* mu = <float*>call.slot[FIRST_STATE + 2]
+    k.rate = eta[0]
+    k.shrink = 1 - h[0] * k.rate
+    k.keep, k.mix = 1 - mu[0], mu[0]
+    update(call, FN_UPDATE_asgd, &k, FIRST_STATE + 3, 1)
+    eta[0] = <float>(lr(call) / pow(1 + h[0] * lr(call) * step, h[1]))
+    mu[0] = <float>(1 / max(1.0, step - h[2]))
+
+
+cdef void rprop(fn_call* call) noexcept nogil:
+    cdef fn_coefficients k
+    cdef const double* h = begin(call, &k)
+    advance(call)
+    k.mix, k.keep, k.lower, k.upper = h[0], h[1], h[2], h[3]
+    update(call, FN_UPDATE_rprop, &k, FIRST_STATE + 1, 2)
+
+
+declare_update("sgd", "", sgd)
+declare_update("sgd_momentum", "momentum_buffer:state first:state", sgd_momentum)
+declare_update("sgd_nesterov", "momentum_buffer:state first:state", sgd_nesterov)
+declare_update("adagrad", "step:state sum:state", adagrad)
+declare_update("adadelta", "step:state square_avg:state acc_delta:state", adadelta)
+declare_update("rmsprop", "step:state square_avg:state", rmsprop)
+declare_update("rmsprop_momentum", "step:state square_avg:state momentum_buffer:state", rmsprop_momentum)
+declare_update("rmsprop_centered", "step:state square_avg:state grad_avg:state", rmsprop_centered)
+declare_update("rmsprop_centered_momentum", "step:state square_avg:state grad_avg:state momentum_buffer:state",
+               rmsprop_centered_momentum)
+declare_update("adam", "step:state exp_avg:state exp_avg_sq:state", adam)
+declare_update("adam_amsgrad", "step:state exp_avg:state exp_avg_sq:state max_exp_avg_sq:state", adam_amsgrad)
+declare_update("adamax", "step:state exp_avg:state exp_inf:state", adamax)
+declare_update("nadam", "step:state mu_product:state exp_avg:state exp_avg_sq:state", nadam)
+declare_update("radam", "step:state exp_avg:state exp_avg_sq:state", radam)
+declare_update("asgd", "step:state eta:state mu:state ax:state", asgd)
+declare_update("rprop", "step:state prev:state step_size:state", rprop)
+
+
+# ---- clipping ------------------------------------------------------------------------------------------------------
+cdef void norm_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t start = block * BLOCK
+    cdef int item = 8 if call.dtype == FN_F64 else 4
+    (<double*>call.scratch)[block] = (<const tables*>table).update[call.dtype == FN_F64].sum_of_squares(
+        min(BLOCK, call.size[0] - start), <char*>call.slot[0] + start * item)
+
+
+cdef int64_t norm_scratch(const fn_call* call) noexcept nogil:
+    return ((call.size[0] + BLOCK - 1) // BLOCK) * sizeof(double)
+
+
+cdef void sum_of_squares(fn_call* call) noexcept nogil:
+    """total = sum of x * x over size[0] elements, in float64 over the blocks, in their order."""
+    cdef int64_t blocks = (call.size[0] + BLOCK - 1) // BLOCK, b
+    cdef double total = 0
+    parallel(blocks, threads_for(call), norm_block, call)
+    for b in range(blocks):
+        total += (<double*>call.scratch)[b]
+    (<double*>call.slot[1])[0] = total
+
+
+cdef void clip_factor(fn_call* call) noexcept nogil:
+    """norm = sqrt(sum of size[0] totals) and factor = min(1, max_norm / (norm + 1e-6)); max_norm is scalar[0]."""
+    cdef double total = 0, norm, factor
+    cdef int64_t i
+    for i in range(call.size[0]):
+        total += (<double*>call.slot[0])[i]
+    norm = sqrt(total)
+    if call.dtype == FN_F64:
+        (<double*>call.slot[1])[0] = norm
+    else:
+        (<float*>call.slot[1])[0] = <float>norm
+    factor = call.scalar[0] / (norm + 1e-6)
+    (<double*>call.slot[2])[0] = 1 if factor > 1 else factor    # NaN stays
+
+
+cdef void scale_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t start = block * BLOCK
+    cdef int item = 8 if call.dtype == FN_F64 else 4
+    (<const tables*>table).update[call.dtype == FN_F64].scale(
+        min(BLOCK, call.size[0] - start), (<double*>call.slot[1])[0], <char*>call.slot[0] + start * item)
+
+
+cdef void scale(fn_call* call) noexcept nogil:
+    """x *= factor over size[0] elements."""
+    if (<double*>call.slot[1])[0] != 1:
+        parallel((call.size[0] + BLOCK - 1) // BLOCK, threads_for(call), scale_block, call)
+
+
+declare(&SUM_OF_SQUARES, "sum_of_squares", "x:in total:out", sum_of_squares, norm_scratch)
+declare(&CLIP_FACTOR, "clip_factor", "totals:in norm:out factor:out", clip_factor, NULL)
+declare(&SCALE, "scale", "x:state factor:in", scale, NULL)

@@ -1,0 +1,366 @@
+"""Optimizer: parameter groups, state, hooks; what every optimizer shares."""
+import functools
+import warnings
+from collections import OrderedDict, defaultdict
+from copy import deepcopy
+from itertools import chain, count
+
+import numpy as np
+
+from fastnn.core.grad_mode import enable_grad
+from fastnn.core.tensor import Tensor, from_array
+from fastnn.kernels.update import HYPER
+from fastnn.ops.update import SCALARS, clear_gradients, state_like, update, write_hyper
+
+HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
+         "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
+         "_optimizer_load_state_dict_post_hooks")
+
+
+class Required:
+    """Marks an option that every parameter group must name."""
+
+    def __repr__(self):
+        return "<required parameter>"
+
+
+required = Required()
+
+
+class RemovableHandle:
+    """What registering a hook returns: `remove()` takes the hook away."""
+
+    numbers = count()
+
+    def __init__(self, hooks, hook, prepend=False):
+        self.hooks, self.id = hooks, next(self.numbers)
+        hooks[self.id] = hook
+        if prepend:
+            hooks.move_to_end(self.id, last=False)
+
+    def remove(self):
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+
+def hooked(step):
+    """Run the hooks of an optimizer around its `step` (once, also where a subclass calls its parent's step)."""
+
+    @functools.wraps(step)
+    def run(self, *args, **kwargs):
+        self._opt_called = True
+        if self._stepping or not (self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks):
+            return step(self, *args, **kwargs)
+        self._stepping = True
+        try:
+            for hook in list(self._optimizer_step_pre_hooks.values()):
+                result = hook(self, (self, *args), kwargs)
+                if result is not None:
+                    if not (isinstance(result, tuple) and len(result) == 2):
+                        raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}.")
+                    (_, *args), kwargs = result
+            loss = step(self, *args, **kwargs)
+            for hook in list(self._optimizer_step_post_hooks.values()):
+                hook(self, (self, *args), kwargs)
+            return loss
+        finally:
+            self._stepping = False
+
+    return run
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    A subclass names its options in ``defaults`` and either implements ``step`` or, when its update is a kernel, the three
+    methods ``_kernel``, ``_hyper`` and ``_init_state``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (name, Tensor) or of dict
+        What to optimize; a dict is a parameter group with its own options beside ``params``.
+    defaults : dict
+        Options of groups that do not name them.
+
+    Raises
+    ------
+    ValueError
+        For no parameters, a parameter in two groups, or a tensor that is not a leaf.
+    TypeError
+        For a single tensor, a set, or something that is not a tensor.
+    """
+
+    _stepping = False
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = hooked(cls.step)
+
+    def __init__(self, params, defaults):
+        if isinstance(params, Tensor):
+            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                            + type(params).__name__)
+        check_flags(defaults)
+        self.defaults = defaults
+        self.state = defaultdict(dict)
+        self.param_groups = []
+        self._restore()
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def _restore(self):
+        """What is not part of the optimizer's saved state."""
+        for name in HOOKS:
+            if name not in self.__dict__:
+                setattr(self, name, OrderedDict())
+        self._hyper_arrays = []     # per group; their addresses stay, so that a compiled step can read them
+        self._first = {}            # SGD: per parameter 1 until its first step
+
+    def __getstate__(self):
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._restore()
+
+    def __repr__(self):
+        lines = [type(self).__name__ + " ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+    # ---- the step --------------------------------------------------------------------------------------
+    @hooked
+    def step(self, closure=None):
+        """Update every parameter that has a gradient.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss and its gradients anew; its value is returned.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        self._refresh()
+        for group, hyper in zip(self.param_groups, self._hyper_arrays):
+            update(self._kernel(group), group["params"], self.state, hyper, self._init_state, group, self._first)
+        return loss
+
+    def _refresh(self):
+        """Bring the groups' options, which the user may have changed, where the kernels read them."""
+        while len(self._hyper_arrays) < len(self.param_groups):
+            self._hyper_arrays.append(np.zeros(max(len(names.split()) for names in HYPER.values())))
+        for group, hyper in zip(self.param_groups, self._hyper_arrays):
+            write_hyper(hyper, self._hyper(group))
+
+    def _kernel(self, group):
+        """Name of the update kernel for a group's options."""
+        raise NotImplementedError
+
+    def _hyper(self, group):
+        """A group's numbers, laid out as `HYPER` in kernels/update.pyx says."""
+        raise NotImplementedError
+
+    def _init_state(self, p, group):
+        """The state of a parameter before its first step."""
+        raise NotImplementedError
+
+    def zero_grad(self, set_to_none=True):
+        """Forget all gradients, or set them to zero."""
+        for group in self.param_groups:
+            clear_gradients(group["params"], set_to_none)
+
+    # ---- groups ----------------------------------------------------------------------------------------
+    def add_param_group(self, param_group):
+        """Add a group: a dict with ``params`` and its own options."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        take_params(param_group)
+        for p in param_group["params"]:
+            if not isinstance(p, Tensor):
+                raise TypeError("optimizer can only optimize Tensors, but one of the params is " + type(p).__name__)
+            if not (p.is_leaf or p.retains_grad):
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+            param_group.setdefault(name, default)
+        params = param_group["params"]
+        if len(params) != len(set(params)):
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause an "
+                          "error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
+        for group in self.param_groups:
+            if ("param_names" in param_group) != ("param_names" in group):
+                raise ValueError("all optimizer param groups should be with/without names. cannot add param group "
+                                 f"{'with' if 'param_names' in param_group else 'without'} names to the optimizer")
+            if not set(group["params"]).isdisjoint(params):
+                raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    # ---- saving ----------------------------------------------------------------------------------------
+    def state_dict(self):
+        """``{'state': {index: {...}}, 'param_groups': [...]}``, as torch writes it; the tensors are the live ones."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        index, groups = {}, []
+        for group in self.param_groups:
+            for p in group["params"]:
+                index.setdefault(p, len(index))
+            groups.append({k: v for k, v in group.items() if k != "params"} | {"params": [index[p] for p in group["params"]]})
+        state = {index[k] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}
+        result = {"state": state, "param_groups": groups}
+        for hook in self._optimizer_state_dict_post_hooks.values():
+            changed = hook(self, result)
+            result = result if changed is None else changed
+        return result
+
+    def load_state_dict(self, state_dict):
+        """Take over what `state_dict` returned, here or in torch.
+
+        State arrays are copied into the parameter's dtype and memory order.
+
+        Raises
+        ------
+        ValueError
+            If the groups or the shapes differ.
+        """
+        state_dict = dict(state_dict)
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        saved = deepcopy(state_dict["param_groups"])
+        if len(saved) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(a["params"]) != len(b["params"]) for a, b in zip(self.param_groups, saved)):
+            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+        parameter = dict(zip(chain.from_iterable(g["params"] for g in saved),
+                             chain.from_iterable(g["params"] for g in self.param_groups)))
+        state = defaultdict(dict)
+        for k, v in state_dict["state"].items():
+            state[parameter.get(k, k)] = self._adopt(parameter[k], v) if k in parameter else v
+        for group, new in zip(self.param_groups, saved):
+            new["params"] = group["params"]
+            if "param_names" in group:
+                new.setdefault("param_names", group["param_names"])
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+    def _adopt(self, p, value, key=None):
+        """A loaded value as this optimizer keeps it for parameter p."""
+        if value is None or isinstance(value, str):
+            return value
+        if key in SCALARS:
+            return from_array(np.array(as_array(value).item() if is_array(value) else value, np.float32))
+        if is_array(value):
+            array = as_array(value)
+            if array.shape == p.shape and array.dtype.kind == "f":
+                return state_like(p, array)
+            return from_array(array.astype(p.dtype if array.dtype.kind == "f" else array.dtype))
+        if isinstance(value, dict):
+            return {k: self._adopt(p, v, k) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._adopt(p, v) for v in value)
+        return value
+
+    # ---- hooks -----------------------------------------------------------------------------------------
+    def register_step_pre_hook(self, hook):
+        """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new (args, kwargs)."""
+        return RemovableHandle(self._optimizer_step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook):
+        """Call ``hook(optimizer, args, kwargs)`` after each step."""
+        return RemovableHandle(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook, prepend=False):
+        """Call ``hook(optimizer)`` before `state_dict`."""
+        return RemovableHandle(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook, prepend=False):
+        """Call ``hook(optimizer, state_dict)`` after `state_dict`; what it returns is returned instead."""
+        return RemovableHandle(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook, prepend=False):
+        """Call ``hook(optimizer, state_dict)`` before loading; what it returns is loaded instead."""
+        return RemovableHandle(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook, prepend=False):
+        """Call ``hook(optimizer)`` after loading."""
+        return RemovableHandle(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+
+
+def take_params(group):
+    """Make ``group['params']`` a list of tensors, and their names a list beside it where they come with names."""
+    params = group["params"]
+    if isinstance(params, Tensor):
+        params = [params]
+    elif isinstance(params, (set, frozenset)):
+        raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of tensors in "
+                        "sets will change between runs. Please use a list instead.")
+    params = list(params)
+    names = [p[0] for p in params if isinstance(p, tuple)]
+    if names and len(names) != len(params):
+        raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+    if names:
+        group["param_names"] = names
+    group["params"] = [p[1] for p in params] if names else params
+
+
+def is_array(x):
+    return isinstance(x, (Tensor, np.ndarray, np.generic)) or hasattr(x, "__dlpack__")
+
+
+def as_array(x):
+    return x.array if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, np.generic) else from_array(x).array
+
+
+# ---- checks that the constructors share --------------------------------------------------------------------
+def check_flags(options):
+    """`foreach`, `fused` and `capturable` change nothing here; `differentiable` would."""
+    if options.get("differentiable"):
+        raise NotImplementedError("optimizer: differentiable=True (a gradient through the step) is not supported")
+    if options.get("fused") and options.get("foreach"):
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def check_lr(lr):
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not float(lr) >= 0.0:
+        raise ValueError(f"Invalid learning rate: {lr}")
+
+
+def check_not_negative(**options):
+    words = {"eps": "epsilon"}
+    for name, value in options.items():
+        if not float(value) >= 0.0:
+            raise ValueError(f"Invalid {words.get(name, name)} value: {value}")
+
+
+def check_betas(betas):
+    """The two averaging factors, as floats."""
+    for i, beta in enumerate(betas):
+        if not 0.0 <= float(beta) < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+    if isinstance(betas[0], Tensor) != isinstance(betas[1], Tensor):
+        raise ValueError("betas must be either both floats or both Tensors")
+    return tuple(float(b) if isinstance(b, Tensor) else b for b in betas)
+
+
+def step_counter():
+    """A new 0-d float32 counter."""
+    return from_array(np.zeros((), np.float32))

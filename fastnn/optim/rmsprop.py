@@ -1,0 +1,56 @@
+"""RMSprop."""
+from fastnn.ops.update import state_like
+from fastnn.optim.optimizer import Optimizer, check_lr, check_not_negative, step_counter
+
+__all__ = ["RMSprop"]
+
+
+class RMSprop(Optimizer):
+    r"""Divide each step by the root of a running average of squared gradients.
+
+    ::
+
+        s <- alpha * s + (1 - alpha) * g * g
+        d  = g / (sqrt(s) + eps)            (centered: sqrt(s - m * m), m the running average of g)
+        p <- p - lr * d                     (with momentum: b <- momentum * b + d, p <- p - lr * b)
+
+    Parameters
+    ----------
+    params : iterable of Tensor or dict
+        Parameters or parameter groups.
+    lr : float, default 1e-2
+    alpha : float, default 0.99
+    eps : float, default 1e-8
+    weight_decay : float, default 0
+        L2 penalty.
+    momentum : float, default 0
+    centered : bool, default False
+        Divide by the estimated standard deviation instead.
+    maximize : bool, default False
+
+    References
+    ----------
+    Hinton, Neural networks for machine learning, lecture 6e, 2012.  Centered: Graves, arXiv:1308.0850.
+    """
+
+    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False,
+                 capturable=False, foreach=None, maximize=False, differentiable=False):
+        check_lr(lr)
+        check_not_negative(eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
+        super().__init__(params, dict(lr=lr, momentum=momentum, alpha=alpha, eps=eps, centered=centered,
+                                      weight_decay=weight_decay, capturable=capturable, foreach=foreach,
+                                      maximize=maximize, differentiable=differentiable))
+
+    def _kernel(self, group):
+        return "rmsprop" + "_centered" * bool(group["centered"]) + "_momentum" * (group["momentum"] > 0)
+
+    def _hyper(self, group):
+        return (group["lr"], group["weight_decay"], group["maximize"], group["alpha"], group["eps"], group["momentum"])
+
+    def _init_state(self, p, group):
+        state = {"step": step_counter(), "square_avg": state_like(p, 0)}
+        if group["momentum"] > 0:
+            state["momentum_buffer"] = state_like(p, 0)
+        if group["centered"]:
+            state["grad_avg"] = state_like(p, 0)
+        return state
