@@ -1,4 +1,5 @@
 #include "isa.h"
+#include "../isa/pieces.h"
 #define FN_REAL f
 #include "../real.h"
 #include "gemm.inc"

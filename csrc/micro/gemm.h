@@ -2,19 +2,20 @@
 #ifndef FN_GEMM_H
 #define FN_GEMM_H
 
-/* M rows by n columns, n at most `columns_for(M)`.  Every element of C is one chain over k of multiply-adds, starting
+/* M rows by n columns, best `columns_for(M)` of them, or all when K is short.  Every element of C is one chain over k of multiply-adds, starting
  * from 0 or, with `load`, from C: it does not depend on M, n, tiles, or how K is cut into calls.  Strides in elements. */
 typedef struct fn_gemm_strip {
     int64_t M, n, K;
     const void *a;              /* broadcast operand, any strides */
     int64_t rsa, csa;
     const void *b;              /* vector operand: rows contiguous */
-    int64_t rsb;
+    int64_t rsb, csb;           /* csb is 1 but for turned_strip, where rsb is */
     int padded;                 /* rows of b may be read up to a whole vector */
     void *c;                    /* rows contiguous */
     int64_t rsc;
     int load;                   /* start from c instead of 0 */
     const void *bias;           /* n values added after the last k, or NULL */
+    const void *row_bias;       /* M values likewise: for a transposed product */
     int relu;
     /* called with each finished piece of a row while it is hot, or NULL; row and column count from the strip's `row`,
      * `column` */
@@ -28,6 +29,7 @@ typedef struct fn_gemm_table {
     int masked_tails;           /* ragged rows of b cost nothing; else copy them into padded rows */
     int64_t (*columns_for)(int64_t M);
     void (*strip)(const fn_gemm_strip *s);
+    void (*turned_strip)(const fn_gemm_strip *s);   /* M at most 2, B with contiguous columns, any n */
     /* y[i][j] = x[i * rsx + j * csx], rows of y contiguous; fast where csx or rsx is 1 */
     void (*pack)(int64_t rows, int64_t columns, const void *x, int64_t rsx, int64_t csx, void *y, int64_t rsy);
 } fn_gemm_table;

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 ctypedef void (*gemm_finish)(void* context, int64_t row, int64_t column, int64_t n, void* c) noexcept nogil
 
 # C[M][N] = A[M][K] B[K][N] (+ bias[N], activation, `finish` on each finished piece of a row).  Strides in elements.
-# csC is 1; or rsC is 1 and there is no bias or finish: then the transposed product is run.  Zero the struct first.
+# csC or rsC is 1; csC is 1 where there is a `finish`.  Zero the struct first.
 ctypedef struct gemm_args:
     int64_t M
     int64_t N

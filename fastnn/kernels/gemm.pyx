@@ -18,11 +18,13 @@ cdef extern from "fastnn.h" nogil:
         int64_t csa
         const void* b
         int64_t rsb
+        int64_t csb
         int padded
         void* c
         int64_t rsc
         int load
         const void* bias
+        const void* row_bias
         int relu
         gemm_finish finish
         void* context
@@ -33,6 +35,7 @@ cdef extern from "fastnn.h" nogil:
         int masked_tails
         int64_t (*columns_for)(int64_t M) noexcept nogil
         void (*strip)(const fn_gemm_strip* s) noexcept nogil
+        void (*turned_strip)(const fn_gemm_strip* s) noexcept nogil
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
     ctypedef struct tables "fn_table":
@@ -43,20 +46,29 @@ cdef enum:
     MC = 192
     KC = 256
     KC_FEW = 96                 # few rows: a freshly turned panel is used at once and should stay in the first level
+    KC_ONE = 32                 # one row: B is streamed once, in runs of whole rows
     NC = 512
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
+    NO_PACK_ROWS = 96           # up to here a second look at B costs less than a copy of it
+    SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
     BLOCK_FLOP = 500_000
     BLOCKS = 16
+
+# Cycles per element turned (copied to rows from columns), times lanes: the FMA of a vector is one cycle.
+DEF TURN = 4.0
 
 cdef struct Plan:
     gemm_args g
     const fn_gemm_table* kernels
+    void (*strip)(const fn_gemm_strip* s) noexcept nogil
     int64_t element             # bytes
     int64_t width               # columns of a strip
     int64_t kc
     int64_t nc
     bint pack_a
     bint pack_b
+    bint turned                 # g is the transposed product
+    bint turn_c                 # C has contiguous columns: strips go through scratch
     int64_t block_rows          # the blocks of the split over threads
     int64_t block_columns
     int64_t blocks_across
@@ -77,34 +89,74 @@ cdef inline int64_t packed_b_bytes(const Plan* p) noexcept nogil:
     return round_up(p.kc * min(p.nc, round_up(p.g.N, p.width)) * p.element, 64) if p.pack_b else 0
 
 
-cdef void make_plan(Plan* p, int dtype, const gemm_args* g) noexcept nogil:
-    p.g = g[0]
+cdef inline int64_t packed_a_bytes(const Plan* p) noexcept nogil:
+    return round_up(min(p.g.M, MC) * (p.kc + PAD) * p.element, 64) if p.pack_a else 0
+
+
+cdef double cycles(const gemm_args* g, int64_t lanes) noexcept nogil:
+    """Model of the time of a product as it stands: multiply-adds, and what must be turned to have contiguous rows."""
+    cdef double M = g.M, N = g.N, K = g.K, turned = 0
+    if g.csB != 1 and not g.packed:
+        turned += K * N
+    if g.csC != 1:
+        turned += M * N * (2 if g.accumulate else 1)
+    return M * K * ceil_div(g.N, lanes) + turned * TURN / lanes
+
+
+cdef void transposed(const gemm_args* g, gemm_args* t) noexcept nogil:
+    """C^T = B^T A^T: the same chains, so the same bits."""
+    t[0] = g[0]
+    t.M, t.N = g.N, g.M
+    t.A, t.rsA, t.csA = g.B, g.csB, g.rsB
+    t.B, t.rsB, t.csB = g.A, g.csA, g.rsA
+    t.rsC, t.csC = g.csC, g.rsC
+
+
+cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
+    cdef gemm_args turned
+    cdef gemm_args* g = &p.g
     p.kernels = (<const tables*>table).gemm[dtype]
     p.element = 8 if dtype == 1 else 4
-    if g.csC != 1 and g.N != 1 and g.rsC == 1:
-        p.g.M, p.g.N = g.N, g.M
-        p.g.A, p.g.rsA, p.g.csA = g.B, g.csB, g.rsB
-        p.g.B, p.g.rsB, p.g.csB = g.A, g.csA, g.rsA
-        p.g.rsC, p.g.csC = g.csC, 1
-    cdef const gemm_args* h = &p.g
-    cdef int64_t strip = p.kernels.columns_for(h.M if h.M > 3 else 4)
-    p.pack_b = not h.packed and (
-        (h.csB != 1 and h.N > 1)
-        or (h.N % p.kernels.lanes != 0 and not p.kernels.masked_tails)
-        or (h.M > 48 and h.K > 64 and h.rsB > 2 * strip))
-    p.pack_a = h.csA != 1 and h.M > 1 and h.K > 32 and h.csA * p.element > 256 and h.N > 2 * strip
-    p.width = strip if p.pack_b or h.packed else p.kernels.columns_for(h.M)
-    p.kc = h.K
-    if h.M > 6:
+    g[0] = wanted[0]
+    if g.N == 1:                # strides of a dimension of one are free
+        g.csB = g.csC = 1
+    if g.M == 1:
+        g.csA, g.rsA = g.csA, 1
+        g.rsC = 1 if g.csC != 1 else g.N
+    p.turned = False
+    if g.finish == NULL and not g.packed:
+        transposed(g, &turned)
+        p.turned = cycles(&turned, p.kernels.lanes) < cycles(g, p.kernels.lanes)
+        if p.turned:
+            g[0] = turned
+    cdef int64_t strip = p.kernels.columns_for(g.M if g.M > 3 else 4)
+    p.turn_c = g.csC != 1
+    p.strip = p.kernels.strip
+    if not g.packed and g.csB != 1 and g.rsB == 1 and g.M <= 2:
+        p.strip = p.kernels.turned_strip
+    p.pack_b = not g.packed and p.strip == p.kernels.strip and (
+        g.csB != 1
+        or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails)
+        or (g.M > NO_PACK_ROWS and g.K > 64 and g.rsB > 2 * strip))
+    p.pack_a = g.csA != 1 and g.M > 1 and g.K > 32 and g.csA * p.element > 256 and g.N > 2 * strip
+    cdef bint in_place = not (p.pack_b or g.packed)
+    p.width = p.kernels.columns_for(g.M) if in_place else strip
+    p.kc = g.K
+    if p.pack_b and g.M <= 12:
+        p.kc = KC_FEW
+    elif p.pack_b or g.packed or g.M > NO_PACK_ROWS:
         p.kc = KC
-    if p.pack_b:
-        p.kc = KC_FEW if h.M <= 12 else KC
-    p.kc = max(1, min(p.kc, h.K))
-    p.nc = NC if h.M > MC or p.pack_a else p.width
-    p.block_rows, p.block_columns, p.blocks_across, p.blocks = h.M, h.N, 1, 1
-    p.scratch_bytes = packed_b_bytes(p)
-    if p.pack_a:
-        p.scratch_bytes += round_up(min(h.M, MC) * (p.kc + PAD) * p.element, 64)
+    elif g.M == 1 and g.csB == 1:
+        p.kc = KC_ONE
+    if in_place and not p.turn_c and g.csB == 1 and (g.M == 1 or g.K <= SHORT):
+        p.width = round_up(g.N, p.kernels.lanes)
+    p.kc = max(1, min(p.kc, g.K))
+    p.nc = NC if g.M > MC or p.pack_a else p.width
+    p.nc = max(p.nc, p.width)
+    p.block_rows, p.block_columns, p.blocks_across, p.blocks = g.M, g.N, 1, 1
+    p.scratch_bytes = packed_b_bytes(p) + packed_a_bytes(p)
+    if p.turn_c:
+        p.scratch_bytes += min(g.M, MC) * p.width * p.element
 
 
 cdef void cut(Plan* p) noexcept nogil:
@@ -121,11 +173,21 @@ cdef void cut(Plan* p) noexcept nogil:
     p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
 
 
+cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c) noexcept nogil:
+    cdef char* target = <char*>p.g.C + (s.row * p.g.rsC + s.column * p.g.csC) * p.element
+    s.c, s.rsc = c, p.width
+    if s.load:
+        p.kernels.pack(s.M, s.n, target, p.g.rsC, p.g.csC, c, p.width)
+    p.strip(s)
+    p.kernels.pack(s.n, s.M, c, 1, p.width, target, p.g.csC)
+
+
 cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t k,
                    char* scratch) noexcept nogil:
     """At most MC rows of C by all strips of a block, over one stretch of k; `scratch` starts with the packed B."""
     cdef const gemm_args* g = &p.g
     cdef int64_t e = p.element, t, w
+    cdef bint last = k + s.K >= g.K
     cdef char* packed_a = scratch + packed_b_bytes(p)
     s.M, s.row = rows, row
     s.a, s.rsa, s.csa = <const char*>g.A + (row * g.rsA + k * g.csA) * e, g.rsA, g.csA
@@ -141,10 +203,16 @@ cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, i
         elif g.packed:
             s.b = <const char*>g.B + (s.column * g.K + k * p.width) * e
         else:
-            s.b = <const char*>g.B + (k * g.rsB + s.column) * e
-        s.c = <char*>g.C + (row * g.rsC + s.column) * e
-        s.bias = <const char*>g.bias + s.column * e if g.bias != NULL and k + s.K >= g.K else NULL
-        p.kernels.strip(s)
+            s.b = <const char*>g.B + (k * g.rsB + s.column * g.csB) * e
+        if g.bias != NULL and p.turned:
+            s.row_bias = <const char*>g.bias + row * e if last else NULL
+        elif g.bias != NULL:
+            s.bias = <const char*>g.bias + s.column * e if last else NULL
+        if p.turn_c:
+            through_scratch(p, s, scratch + packed_b_bytes(p) + packed_a_bytes(p))
+        else:
+            s.c, s.rsc = <char*>g.C + (row * g.rsC + s.column) * e, g.rsC
+            p.strip(s)
 
 
 cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, int64_t columns, char* scratch) noexcept nogil:
@@ -153,7 +221,8 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
     cdef fn_gemm_strip s
     s.padded = p.pack_b or g.packed
     s.rsb = p.width if s.padded else g.rsB
-    s.rsc = g.rsC
+    s.csb = 1 if s.padded else g.csB
+    s.bias = s.row_bias = NULL
     s.context = g.context
     for across in range(ceil_div(columns, p.nc)):
         j = column + across * p.nc
@@ -256,7 +325,7 @@ cdef void gemm_batched(int dtype, const gemm_args* g, int64_t batch, int64_t bsA
         return
     make_plan(&b.plan, dtype, g)
     b.bsA, b.bsB, b.bsC = bsA, bsB, bsC
-    if b.plan.g.A == g.B and b.plan.g.B == g.A and g.csC != 1:      # the plan runs the transposed product
+    if b.plan.turned:
         b.bsA, b.bsB = bsB, bsA
     b.plan.scratch = <char*>scratch
     parallel(batch, threads, batch_body, &b)
