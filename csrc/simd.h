@@ -49,11 +49,13 @@ FN_INLINE void vstore_i(int32_t *p, vi v) { memcpy(p, &v, sizeof v); }
 FN_INLINE vf vselect_f(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
 FN_INLINE vd vselect_d(vl mask, vd a, vd b) { return (vd)(((vl)a & mask) | ((vl)b & ~mask)); }
 
-/* max and min return b where a or b is NaN only if b is; written so that NaN in `a` survives: see vmax_nan. */
+/* b where either is NaN: vmax(limit, x) lets a NaN in x through, vmax(x, limit) replaces it. */
+#ifndef FN_HAS_MAX
 FN_INLINE vf vmax_f(vf a, vf b) { return vselect_f(a > b, a, b); }
 FN_INLINE vd vmax_d(vd a, vd b) { return vselect_d(a > b, a, b); }
 FN_INLINE vf vmin_f(vf a, vf b) { return vselect_f(a < b, a, b); }
 FN_INLINE vd vmin_d(vd a, vd b) { return vselect_d(a < b, a, b); }
+#endif
 
 FN_INLINE vf vabs_f(vf a) { return (vf)((vi)a & vset1_i(0x7fffffff)); }
 FN_INLINE vd vabs_d(vd a) { return (vd)((vl)a & vset1_l(INT64_C(0x7fffffffffffffff))); }

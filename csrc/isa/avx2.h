@@ -15,6 +15,12 @@ static inline vd vsqrt_d(vd a) { return (vd)_mm256_sqrt_pd((__m256d)a); }
 /* to the nearest integer, ties to even */
 static inline vf vround_f(vf a) { return (vf)_mm256_round_ps((__m256)a, 0x08); }
 static inline vd vround_d(vd a) { return (vd)_mm256_round_pd((__m256d)a, 0x08); }
+/* a > b ? a : b and a < b ? a : b: b where either is NaN */
+#define FN_HAS_MAX 1
+static inline vf vmax_f(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+static inline vd vmax_d(vd a, vd b) { return (vd)_mm256_max_pd((__m256d)a, (__m256d)b); }
+static inline vf vmin_f(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+static inline vd vmin_d(vd a, vd b) { return (vd)_mm256_min_pd((__m256d)a, (__m256d)b); }
 
 static const int32_t fn_tail_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 static inline __m256i fn_tail_f(int n) { return _mm256_loadu_si256((const __m256i *)(fn_tail_mask + 8 - n)); }

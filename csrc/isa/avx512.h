@@ -15,6 +15,16 @@ static inline vd vsqrt_d(vd a) { return (vd)_mm512_sqrt_pd((__m512d)a); }
 /* to the nearest integer, ties to even */
 static inline vf vround_f(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, 0x08); }
 static inline vd vround_d(vd a) { return (vd)_mm512_roundscale_pd((__m512d)a, 0x08); }
+/* a > b ? a : b and a < b ? a : b: b where either is NaN */
+#define FN_HAS_MAX 1
+static inline vf vmax_f(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline vd vmax_d(vd a, vd b) { return (vd)_mm512_max_pd((__m512d)a, (__m512d)b); }
+static inline vf vmin_f(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+static inline vd vmin_d(vd a, vd b) { return (vd)_mm512_min_pd((__m512d)a, (__m512d)b); }
+/* a * 2^n for integral n, rounded once */
+#define FN_HAS_SCALE 1
+static inline vf vscale_f(vf a, vf n) { return (vf)_mm512_scalef_ps((__m512)a, (__m512)n); }
+static inline vd vscale_d(vd a, vd n) { return (vd)_mm512_scalef_pd((__m512d)a, (__m512d)n); }
 
 static inline vf vload_n_f(const float *p, int n) { return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 static inline vd vload_n_d(const double *p, int n) { return (vd)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }

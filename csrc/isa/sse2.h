@@ -11,6 +11,12 @@ typedef int64_t vl __attribute__((vector_size(16)));
 
 static inline vf vsqrt_f(vf a) { return (vf)_mm_sqrt_ps((__m128)a); }
 static inline vd vsqrt_d(vd a) { return (vd)_mm_sqrt_pd((__m128d)a); }
+/* a > b ? a : b and a < b ? a : b: b where either is NaN */
+#define FN_HAS_MAX 1
+static inline vf vmax_f(vf a, vf b) { return (vf)_mm_max_ps((__m128)a, (__m128)b); }
+static inline vd vmax_d(vd a, vd b) { return (vd)_mm_max_pd((__m128d)a, (__m128d)b); }
+static inline vf vmin_f(vf a, vf b) { return (vf)_mm_min_ps((__m128)a, (__m128)b); }
+static inline vd vmin_d(vd a, vd b) { return (vd)_mm_min_pd((__m128d)a, (__m128d)b); }
 /* to the nearest integer, ties to even: adding 1.5 * 2^23 (2^52) leaves no fraction bits; larger values have none */
 static inline vf vround_f(vf a) {
     const vf magic = (vf){0} + 12582912.0f;

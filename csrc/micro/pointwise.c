@@ -1,4 +1,7 @@
 #include "isa.h"
+#include "../vmath.h"
+#include "copy.inc"
+
 #define FN_REAL f
 #include "../real.h"
 #include "pointwise.inc"
