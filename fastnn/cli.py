@@ -2,12 +2,15 @@
 import argparse
 import platform
 import sys
+import time
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 import fastnn
 import fastnn.kernels.native as native
 from fastnn.tour import chapters
+
+PEER_SECONDS = 4.0
 
 
 def main(arguments=None):
@@ -45,16 +48,30 @@ def tour(options):
 
 
 def report(chapter, library, ours=None):
-    """Run a chapter with a library and print what came out."""
+    """Run a chapter with a library and print what came out; beside `ours`, the peer's run has a limit of time."""
     if ours is None:
         print(f"\n{chapter.title}")
-    result = chapter.run(library, progress_bar(chapter.name))
+    result = chapter.run(library, progress_bar(chapter.name) if ours is None else at_most(PEER_SECONDS))
+    speed = result.samples / result.seconds
     line = (f"  {library.__name__:6s}  {result.accuracy:6.1%} of {result.held_out} held-out digits   "
-            f"{result.seconds:6.2f} s   {result.samples / result.seconds:9,.0f} samples/s")
+            f"{result.seconds:6.2f} s   {speed:9,.0f} samples/s")
     if ours is not None:
-        line += f"   {chapter.name}: {result.seconds / ours.seconds:.1f} x fastnn's time"
+        line += f"   {chapter.name}: fastnn is {ours.samples / ours.seconds / speed:.1f} x as fast"
+    if result.epochs < result.planned:
+        line += f" (stopped after {result.epochs} of {result.planned} epochs)"
     print(line, flush=True)
     return result
+
+
+def at_most(seconds):
+    """A wrapper for the range of epochs that ends when the time is over: on a busy machine torch can take minutes."""
+    def limited(epochs):
+        end = time.perf_counter() + seconds
+        for epoch in epochs:
+            yield epoch
+            if time.perf_counter() > end:
+                return
+    return limited
 
 
 def torch_with(threads):

@@ -16,6 +16,8 @@ class Result:
     held_out: int
     seconds: float          # of training
     samples: int            # seen in training, all epochs together
+    epochs: int
+    planned: int            # epochs there would have been, had nobody stopped it
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,24 @@ class Classifier:
         library : module
             `fastnn` or `torch`: nothing below asks which.
         progress : callable
-            Wraps the range of epochs, to show a bar.
+            Wraps the range of epochs, to show a bar or to stop early.
         """
         (x, y), (x_test, y_test) = (self.tensors(library, part) for part in split())
         self.train(library, x[:2 * self.batch_size], y[:2 * self.batch_size], range(1))     # warm up
         library.manual_seed(0)
         start = time.perf_counter()
-        model = self.train(library, x, y, progress(range(self.epochs)))
+        model, epochs = self.train(library, x, y, progress(range(self.epochs)))
         seconds = time.perf_counter() - start
         model.eval()
         with library.no_grad():
             accuracy = (model(x_test).argmax(1) == y_test).float().mean().item()
-        return Result(accuracy, len(y_test), seconds, self.epochs * len(y))
+        return Result(accuracy, len(y_test), seconds, epochs * len(y), epochs, self.epochs)
 
     def train(self, library, x, y, epochs):
-        """The training loop."""
+        """The training loop: the trained network and the number of epochs."""
         model = self.network(library.nn)
         optimizer = library.optim.Adam(model.parameters(), lr=self.learning_rate)
+        done = 0
         for _ in epochs:
             # Whole batches by one index call: torch's DataLoader collates sample by sample, and would be most of its time.
             for batch in library.randperm(len(y)).split(self.batch_size):
@@ -64,7 +67,8 @@ class Classifier:
                 loss = library.nn.functional.cross_entropy(model(x[batch]), y[batch])
                 loss.backward()
                 optimizer.step()
-        return model
+            done += 1
+        return model, done
 
     def tensors(self, library, part):
         images, labels = part
