@@ -6,8 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-import fastnn.kernels.gemm  # noqa: F401  declares the kernels
-from fastnn.kernels import native
+from fastnn.kernels import gemm, native
 
 SHAPES = [(1, 1, 1), (1, 10, 7), (2, 64, 5), (3, 130, 33), (4, 17, 64), (5, 63, 65), (6, 64, 300), (7, 65, 16), (13, 100, 50),
           (32, 10, 128), (33, 129, 257), (50, 300, 70), (100, 7, 20), (200, 257, 530), (1, 300, 70), (2, 513, 90), (3, 600, 40)]
@@ -143,6 +142,33 @@ def test_row_does_not_depend_on_its_batch(layout, dtype):
         whole = matmul(a, b, threads=2)
         for first, rows in [(0, 1), (77, 1), (127, 2), (5, 3), (20, 8), (128, 32), (100, 128)]:
             np.testing.assert_array_equal(matmul(a[first:first + rows], b), whole[first:first + rows])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", "nt")
+def test_packed_b(layout, dtype):
+    rng = np.random.default_rng(9)
+    bias = rng.standard_normal(150).astype(dtype)
+    b = operand(rng, 300, 150, layout, dtype)
+    packed = np.full(gemm.packed_size(300, 150, dtype), np.nan, dtype)
+    native.call("pack_b", [b, packed], [300, 150, *strides(b)])
+    for m in (1, 2, 7, 100):
+        a, c = operand(rng, m, 300, "n", dtype), np.full((m, 150), np.nan, dtype)
+        for threads in (1, 2):
+            native.call("matmul", [a, packed, bias, c], [m, 150, 300, *strides(a), 0, 0, 150, 1, 1, 1], threads=threads)
+            np.testing.assert_array_equal(c, matmul(a, b, bias, relu=1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 700, 900), (2, 500, 600), (600, 300, 8), (300, 700, 16), (24, 40, 4000), (130, 1024, 1024)])
+def test_split_over_threads(shape, dtype):
+    m, n, k = shape
+    rng = np.random.default_rng(10)
+    for layout in LAYOUTS:
+        a, b = operand(rng, m, k, layout[0], dtype), operand(rng, k, n, layout[1], dtype)
+        got = matmul(a, b, threads=2)
+        close(got, a, b)
+        np.testing.assert_array_equal(got, matmul(a, b))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

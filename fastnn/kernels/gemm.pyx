@@ -160,15 +160,21 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
 
 
 cdef void cut(Plan* p) noexcept nogil:
-    """Blocks of C for the threads: columns first, so that no two pack the same piece of B."""
+    """Blocks of C for the threads, by shape alone: columns first, so that no two pack the same piece of B."""
     cdef const gemm_args* g = &p.g
     cdef int64_t wanted = min(BLOCKS, 2 * g.M * g.N * g.K // BLOCK_FLOP)
     if wanted < 2:
         return
-    cdef int64_t strips = ceil_div(g.N, p.width)
-    p.block_columns = ceil_div(strips, min(strips, wanted)) * p.width
-    p.blocks_across = ceil_div(g.N, p.block_columns)
-    cdef int64_t down = max(1, min(wanted // p.blocks_across, g.M // 24))
+    cdef int64_t unit = p.kernels.columns_for(g.M)
+    cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24)
+    if g.K <= SHORT and g.csC == 1:             # rows of C are written whole
+        down = min(wanted, down)
+        p.block_columns = ceil_div(strips, min(strips, max(1, wanted // down))) * unit
+        p.blocks_across = ceil_div(g.N, p.block_columns)
+    else:
+        p.block_columns = ceil_div(strips, min(strips, wanted)) * unit
+        p.blocks_across = ceil_div(g.N, p.block_columns)
+        down = min(max(1, wanted // p.blocks_across), down)
     p.block_rows = round_up(ceil_div(g.M, down), 6)
     p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
 
@@ -332,9 +338,9 @@ cdef void gemm_batched(int dtype, const gemm_args* g, int64_t batch, int64_t bsA
 
 
 # ---- kernels ----------------------------------------------------------------------------------------------------
-# sizes: M N K rsA csA rsB csB rsC csC relu (batch bsA bsB bsC)
+# sizes: M N K rsA csA rsB csB rsC csC relu, then `packed` (matmul), or batch bsA bsB bsC (matmul_batched)
 
-cdef fn_kernel MATMUL, MATMUL_ADD, MATMUL_BATCHED, MATMUL_BATCHED_ADD, COLUMN_SUMS, COLUMN_SUMS_ADD
+cdef fn_kernel MATMUL, MATMUL_ADD, MATMUL_BATCHED, MATMUL_BATCHED_ADD, PACK_B, COLUMN_SUMS, COLUMN_SUMS_ADD
 cdef float ONE_F = 1.0
 cdef double ONE_D = 1.0
 
@@ -353,12 +359,14 @@ cdef void args_of(const fn_call* call, gemm_args* g, bint accumulate) noexcept n
 cdef int64_t matmul_scratch(const fn_call* call) noexcept nogil:
     cdef gemm_args g
     args_of(call, &g, 0)
+    g.packed = call.size[10] != 0
     return gemm_scratch(call.dtype, &g, threads_for(call))
 
 
 cdef void matmul(fn_call* call) noexcept nogil:
     cdef gemm_args g
     args_of(call, &g, call.kernel == &MATMUL_ADD)
+    g.packed = call.size[10] != 0
     gemm(call.dtype, &g, threads_for(call), call.scratch)
 
 
@@ -372,6 +380,24 @@ cdef void matmul_batched(fn_call* call) noexcept nogil:
     cdef gemm_args g
     args_of(call, &g, call.kernel == &MATMUL_BATCHED_ADD)
     gemm_batched(call.dtype, &g, call.size[10], call.size[11], call.size[12], call.size[13], threads_for(call), call.scratch)
+
+
+cdef void pack_b(fn_call* call) noexcept nogil:
+    """B into the panels that matmul takes with `packed`; sizes K N rsB csB."""
+    gemm_pack_b(call.dtype, call.size[0], call.size[1], call.slot[0], call.size[2], call.size[3], call.slot[1])
+
+
+def packed_size(int64_t K, int64_t N, dtype):
+    """Elements of a packed B of K rows and N columns.
+
+    Parameters
+    ----------
+    K, N : int
+    dtype : str
+        ``"float32"`` or ``"float64"``.
+    """
+    cdef int code = 1 if dtype == "float64" else 0
+    return gemm_packed_bytes(code, K, N) // (8 if code else 4)
 
 
 cdef void column_sums(fn_call* call) noexcept nogil:
@@ -398,5 +424,6 @@ declare(&MATMUL, "matmul", "a:in b:in bias:in c:out", matmul, matmul_scratch)
 declare(&MATMUL_ADD, "matmul_add", "a:in b:in bias:in c:acc", matmul, matmul_scratch)
 declare(&MATMUL_BATCHED, "matmul_batched", "a:in b:in bias:in c:out", matmul_batched, matmul_batched_scratch)
 declare(&MATMUL_BATCHED_ADD, "matmul_batched_add", "a:in b:in bias:in c:acc", matmul_batched, matmul_batched_scratch)
+declare(&PACK_B, "pack_b", "b:in packed:out", pack_b, NULL)
 declare(&COLUMN_SUMS, "column_sums", "x:in out:out", column_sums, column_sums_scratch)
 declare(&COLUMN_SUMS_ADD, "column_sums_add", "x:in out:acc", column_sums, column_sums_scratch)
