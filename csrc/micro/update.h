@@ -28,7 +28,8 @@ typedef void (*fn_update_row)(int64_t n, const fn_coefficients *k, void *p, cons
 typedef struct fn_update_table {
     fn_update_row row[FN_UPDATE_COUNT];
     double (*sum_of_squares)(int64_t n, const void *x);
-    void (*scale)(int64_t n, double factor, void *x);       /* x *= factor */
+    void (*scale)(int64_t n, double factor, void *x);                       /* x *= factor */
+    void (*clamp)(int64_t n, double lower, double upper, void *x);          /* x = min(max(x, lower), upper) */
 } fn_update_table;
 
 #endif

@@ -28,23 +28,25 @@ cdef extern from "fastnn.h" nogil:
         fn_update_row* row
         double (*sum_of_squares)(int64_t n, const void* x) noexcept nogil
         void (*scale)(int64_t n, double factor, void* x) noexcept nogil
+        void (*clamp)(int64_t n, double lower, double upper, void* x) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_update_table* update[2]
 
-# What each family's hyper array holds.
+# What each family's hyper array holds: options of a parameter group, pairs one after the other, absent ones as 0.
 cdef enum: LR, WEIGHT_DECAY, MAXIMIZE, OWN      # every update begins with these three
 HYPER = {
     "sgd": "lr weight_decay maximize momentum dampening",
     "adagrad": "lr weight_decay maximize lr_decay eps",
     "adadelta": "lr weight_decay maximize rho eps",
     "rmsprop": "lr weight_decay maximize alpha eps momentum",
-    "adam": "lr weight_decay maximize beta1 beta2 eps decoupled_weight_decay",
-    "adamax": "lr weight_decay maximize beta1 beta2 eps",
-    "nadam": "lr weight_decay maximize beta1 beta2 eps decoupled_weight_decay momentum_decay",
-    "radam": "lr weight_decay maximize beta1 beta2 eps decoupled_weight_decay",
+    "adam": "lr weight_decay maximize betas eps decoupled_weight_decay",
+    "adamax": "lr weight_decay maximize betas eps",
+    "nadam": "lr weight_decay maximize betas eps decoupled_weight_decay momentum_decay",
+    "radam": "lr weight_decay maximize betas eps decoupled_weight_decay",
     "asgd": "lr weight_decay maximize lambd alpha t0",
-    "rprop": "lr weight_decay maximize eta_minus eta_plus step_size_min step_size_max",
+    "rprop": "lr weight_decay maximize etas step_sizes",
 }
+HYPER_LENGTH = 10
 
 cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
 # Elements per block: small enough to share out, large enough that handing over a block costs nothing against it.
@@ -363,6 +365,20 @@ cdef void scale(fn_call* call) noexcept nogil:
         parallel((call.size[0] + BLOCK - 1) // BLOCK, threads_for(call), scale_block, call)
 
 
+cdef void clamp_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t start = block * BLOCK
+    cdef int item = 8 if call.dtype == FN_F64 else 4
+    (<const tables*>table).update[call.dtype == FN_F64].clamp(
+        min(BLOCK, call.size[0] - start), call.scalar[0], call.scalar[1], <char*>call.slot[0] + start * item)
+
+
+cdef void clamp(fn_call* call) noexcept nogil:
+    """x = min(max(x, scalar[0]), scalar[1]) over size[0] elements."""
+    parallel((call.size[0] + BLOCK - 1) // BLOCK, threads_for(call), clamp_block, call)
+
+
 declare(&SUM_OF_SQUARES, "sum_of_squares", "x:in total:out", sum_of_squares, norm_scratch)
 declare(&CLIP_FACTOR, "clip_factor", "totals:in norm:out factor:out", clip_factor, NULL)
-declare(&SCALE, "scale", "x:state factor:in", scale, NULL)
+declare(&SCALE, "scale_in_place", "x:state factor:in", scale, NULL)
+declare(&CLAMP, "clamp_in_place", "x:state", clamp, NULL)

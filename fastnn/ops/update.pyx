@@ -10,14 +10,15 @@ from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, p
 from fastnn.core.storage cimport Storage, empty, empty_1d, empty_dense_like, is_dense, same_layout
 from fastnn.core.tensor cimport Tensor, wrap
 from fastnn.kernels.native cimport fn_kernel
-from fastnn.kernels.update cimport CLIP_FACTOR, SCALE, SUM_OF_SQUARES, update_kernel
+from fastnn.kernels.update cimport CLAMP, CLIP_FACTOR, SCALE, SUM_OF_SQUARES, update_kernel
 from fastnn.kernels.native import KERNELS
+from fastnn.kernels.update import HYPER, HYPER_LENGTH
 
 np.import_array()
 
 # State that is one float32 number per parameter, whatever the parameter's dtype.
 SCALARS = frozenset(["step", "mu_product", "eta", "mu"])
-cdef int PARAMETER = 0, GRADIENT = 1, HYPER = 2, FIRST_STATE = 3
+cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
 
 
 cdef int changed(Tensor t) except -1:
@@ -47,29 +48,58 @@ cdef class Update:
 
 cdef dict known = {}
 
+# Per family of kernels, which options of a group its hyper array holds.
+cdef dict options = {family: tuple(names.split()) for family, names in HYPER.items()}
 
-def update(str name, list params, state, hyper, create, group, dict first=None):
-    """Run the update kernel `name` on every parameter that has a gradient.
 
-    Parameters
-    ----------
-    state : dict
-        Per parameter its state tensors by torch's names; what is missing is asked of `create(parameter, group)`.
-    hyper : ndarray
-        The group's hyper-parameters, as `HYPER` in kernels/update.pyx lays them out.
-    first : dict, optional
-        Per parameter a float32 array that is 1 until its first step.
+def refresh(str family, list groups, list hypers):
+    """Write every group's options, which the user may have changed, into its array, where the kernels read them."""
+    cdef int g, i
+    cdef dict group
+    cdef tuple names = options[family]
+    cdef double* h
+    while len(hypers) < len(groups):
+        hypers.append(np.zeros(HYPER_LENGTH))
+    for g in range(len(groups)):
+        group = groups[g]
+        h = <double*>np.PyArray_DATA(<np.ndarray>hypers[g])
+        i = 0
+        for name in names:
+            value = group.get(name, 0)
+            if isinstance(value, tuple) or isinstance(value, list):
+                h[i], h[i + 1] = value[0], value[1]
+                i += 2
+            else:
+                h[i] = value
+                i += 1
+
+
+def step(optimizer):
+    """Update all parameters of an optimizer that have a gradient.
+
+    The optimizer names its family of kernels (`_family`) and the kernel for a group (`_kernel(group)`), and makes state
+    that is missing (`_init_state(parameter, group)`).
     """
-    cdef Update u = known.get(name)
     cdef Tensor p
-    if u is None:
-        u = known[name] = Update(name)
-    for p in params:
-        if p._grad is not None:
-            update_one(u, p, <Tensor>p._grad, state, hyper, create, group, first)
+    cdef dict group
+    cdef Update u
+    cdef int g
+    cdef list groups = optimizer.param_groups, hypers = optimizer._hyper_arrays
+    state, create = optimizer.state, optimizer._init_state
+    refresh(optimizer._family, groups, hypers)
+    for g in range(len(groups)):
+        group = groups[g]
+        name = optimizer._kernel(group)
+        u = known.get(name)
+        if u is None:
+            u = known[name] = Update(name)
+        for p in <list>group["params"]:
+            if p._grad is not None:
+                update_one(u, p, <Tensor>p._grad, state, hypers[g], create, group, optimizer)
 
 
-cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create, group, dict first) except -1:
+cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create, dict group,
+                    optimizer) except -1:
     cdef Launch L
     cdef Tensor t
     cdef dict own
@@ -87,7 +117,7 @@ cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create
     begin(&L, u.kernel, fn_dtype_of(array))
     put(&L, PARAMETER, array)
     put(&L, GRADIENT, gradient)
-    put(&L, HYPER, hyper)
+    put(&L, HYPER_SLOT, hyper)
     if u.names:
         found = PyDict_GetItem(state, p)        # state is a defaultdict
         if found == NULL:
@@ -104,8 +134,8 @@ cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create
             elif np.PyArray_TYPE(t.array) != np.PyArray_TYPE(array) or not same_layout(t.array, array):
                 t = own[name] = state_like(p, t.array)
             put(&L, FIRST_STATE + i, t.array)
-        if u.counts_first and first is not None:
-            put(&L, FIRST_STATE + len(u.names), first.get(p))
+        if u.counts_first:
+            put(&L, FIRST_STATE + len(u.names), optimizer._first.get(p))
     L.call.size[0] = n
     L.call.flops = 8 * n
     L.call.bytes = <double>n * np.PyArray_ITEMSIZE(array) * (3 + 2 * u.arrays)
@@ -123,7 +153,7 @@ cdef np.ndarray copied(np.ndarray source, np.ndarray like):
     return a
 
 
-cdef Tensor created(name, Tensor p, dict own, create, group):
+cdef Tensor created(name, Tensor p, dict own, create, dict group):
     for key, value in create(p, group).items():
         if own.get(key) is None:
             own[key] = value
@@ -141,14 +171,6 @@ def state_like(Tensor p, values):
     return wrap(a)
 
 
-def write_hyper(np.ndarray hyper, tuple values):
-    """Write numbers (or one-element tensors) to the front of a float64 array."""
-    cdef double* h = <double*>np.PyArray_DATA(hyper)
-    cdef int i
-    for i, v in enumerate(values):
-        h[i] = v
-
-
 def clear_gradients(list params, bint set_to_none):
     """Forget the gradients of parameters, or set them to zero."""
     cdef Tensor p, g
@@ -163,24 +185,21 @@ def clear_gradients(list params, bint set_to_none):
 
 
 # ---- clipping ------------------------------------------------------------------------------------------------------
-def norm_and_factor(list tensors, double max_norm):
-    """Euclidean norm of all tensors together, and min(1, max_norm / (norm + 1e-6)), as a tensor and an array."""
+def total_norm(list tensors, double norm_type, double max_norm):
+    """Norm of all tensors together as a tensor, and min(1, max_norm / (norm + 1e-6)) as a float64 array of one element."""
     cdef Launch L
     cdef Tensor t
-    cdef int i, count = len(tensors)
-    cdef np.ndarray array, norm
-    cdef np.ndarray totals = empty_1d(count, np.NPY_FLOAT64), factor = empty_1d(1, np.NPY_FLOAT64)
+    cdef int i, count = len(tensors), dtype = np.NPY_FLOAT32
+    for t in tensors:
+        if np.PyArray_TYPE(t.array) == np.NPY_FLOAT64:
+            dtype = np.NPY_FLOAT64
+    cdef np.ndarray norm = empty(0, NULL, dtype), factor = empty_1d(1, np.NPY_FLOAT64)
+    cdef np.ndarray totals = empty_1d(count, np.NPY_FLOAT64)
+    if norm_type != 2:
+        host_call("clip: a norm other than the Euclidean", other_norm, (tensors, norm_type, max_norm, norm, factor))
+        return wrap(norm), factor
     for i in range(count):
-        t = tensors[i]
-        array = t.array if is_dense(t.array) else copied(t.array, t.array)
-        begin(&L, &SUM_OF_SQUARES, fn_dtype_of(array))
-        put(&L, 0, array)
-        put(&L, 1, totals[i:i + 1])
-        L.call.size[0] = np.PyArray_SIZE(array)
-        L.call.flops = 2 * L.call.size[0]
-        L.call.bytes = np.PyArray_NBYTES(array)
-        launch(&L)
-    norm = empty(0, NULL, np.PyArray_TYPE((<Tensor>tensors[0]).array))
+        sum_of_squares((<Tensor>tensors[i]).array, totals[i:i + 1])
     begin(&L, &CLIP_FACTOR, fn_dtype_of(norm))
     put(&L, 0, totals)
     put(&L, 1, norm)
@@ -191,6 +210,28 @@ def norm_and_factor(list tensors, double max_norm):
     return wrap(norm), factor
 
 
+cdef int sum_of_squares(np.ndarray array, np.ndarray total) except -1:
+    cdef Launch L
+    if not is_dense(array):
+        array = copied(array, array)
+    begin(&L, &SUM_OF_SQUARES, fn_dtype_of(array))
+    put(&L, 0, array)
+    put(&L, 1, total)
+    L.call.size[0] = np.PyArray_SIZE(array)
+    L.call.flops = 2 * L.call.size[0]
+    L.call.bytes = np.PyArray_NBYTES(array)
+    launch(&L)
+    return 0
+
+
+def other_norm(tensors, norm_type, max_norm, norm, factor):
+    """The norm of the tensors' norms, into arrays."""
+    def one(x):
+        return np.linalg.norm(x.ravel().astype(np.float64), norm_type) if x.size else 0.0
+    norm[...] = one(np.array([one(t.array) for t in tensors]))
+    factor[0] = np.minimum(1.0, max_norm / (norm + 1e-6))
+
+
 def scale_(list tensors, np.ndarray factor):
     """Multiply tensors in place by the number in `factor` (float64)."""
     cdef Launch L
@@ -199,11 +240,30 @@ def scale_(list tensors, np.ndarray factor):
         if not is_dense(t.array):
             host_call("clip: a gradient with gaps in its memory", np.multiply, (t.array, factor[0], t.array))
         else:
-            begin(&L, &SCALE, fn_dtype_of(t.array))
-            put(&L, 0, t.array)
+            in_place(&L, &SCALE, t.array)
             put(&L, 1, factor)
-            L.call.size[0] = np.PyArray_SIZE(t.array)
-            L.call.flops = L.call.size[0]
-            L.call.bytes = 2 * np.PyArray_NBYTES(t.array)
             launch(&L)
         changed(t)
+
+
+def clamp_(list tensors, double lower, double upper):
+    """Clamp tensors in place."""
+    cdef Launch L
+    cdef Tensor t
+    for t in tensors:
+        if not is_dense(t.array):
+            host_call("clip: a gradient with gaps in its memory", np.clip, (t.array, lower, upper, t.array))
+        else:
+            in_place(&L, &CLAMP, t.array)
+            L.call.scalar[0], L.call.scalar[1] = lower, upper
+            launch(&L)
+        changed(t)
+
+
+cdef int in_place(Launch* L, const fn_kernel* kernel, np.ndarray array) except -1:
+    begin(L, kernel, fn_dtype_of(array))
+    put(L, 0, array)
+    L.call.size[0] = np.PyArray_SIZE(array)
+    L.call.flops = L.call.size[0]
+    L.call.bytes = 2 * np.PyArray_NBYTES(array)
+    return 0

@@ -31,6 +31,8 @@ class Adadelta(Optimizer):
     Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701.
     """
 
+    _family = "adadelta"
+
     def __init__(self, params, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0, foreach=None, *, capturable=False,
                  maximize=False, differentiable=False):
         check_lr(lr)
@@ -39,12 +41,6 @@ class Adadelta(Optimizer):
         check_not_negative(eps=eps, weight_decay=weight_decay)
         super().__init__(params, dict(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize,
                                       capturable=capturable, foreach=foreach, differentiable=differentiable))
-
-    def _kernel(self, group):
-        return "adadelta"
-
-    def _hyper(self, group):
-        return group["lr"], group["weight_decay"], group["maximize"], group["rho"], group["eps"]
 
     def _init_state(self, p, group):
         return {"step": step_counter(), "square_avg": state_like(p, 0), "acc_delta": state_like(p, 0)}

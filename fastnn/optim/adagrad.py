@@ -31,6 +31,8 @@ class Adagrad(Optimizer):
     Duchi et al., Adaptive subgradient methods for online learning and stochastic optimization, JMLR 12, 2011.
     """
 
+    _family = "adagrad"
+
     def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10, foreach=None,
                  *, maximize=False, differentiable=False, fused=None):
         check_lr(lr)
@@ -42,12 +44,6 @@ class Adagrad(Optimizer):
         for group in self.param_groups:     # torch creates this state before the first step
             for p in group["params"]:
                 self.state[p] = self._init_state(p, group)
-
-    def _kernel(self, group):
-        return "adagrad"
-
-    def _hyper(self, group):
-        return group["lr"], group["weight_decay"], group["maximize"], group["lr_decay"], group["eps"]
 
     def _init_state(self, p, group):
         return {"step": step_counter(), "sum": state_like(p, float(group["initial_accumulator_value"]))}

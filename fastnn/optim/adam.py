@@ -36,6 +36,8 @@ class Adam(Optimizer):
     Reddi et al., On the convergence of Adam and beyond, arXiv:1904.09237 (amsgrad).
     """
 
+    _family = "adam"
+
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False, *, foreach=None,
                  maximize=False, capturable=False, differentiable=False, fused=None, decoupled_weight_decay=False):
         check_lr(lr)
@@ -49,11 +51,6 @@ class Adam(Optimizer):
 
     def _kernel(self, group):
         return "adam_amsgrad" if group["amsgrad"] else "adam"
-
-    def _hyper(self, group):
-        beta1, beta2 = group["betas"]
-        return (group["lr"], group["weight_decay"], group["maximize"], beta1, beta2, group["eps"],
-                group["decoupled_weight_decay"])
 
     def _init_state(self, p, group):
         state = {"step": step_counter(), "exp_avg": state_like(p, 0), "exp_avg_sq": state_like(p, 0)}

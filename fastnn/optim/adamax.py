@@ -30,6 +30,8 @@ class Adamax(Optimizer):
     Kingma and Ba, Adam: a method for stochastic optimization, arXiv:1412.6980, section 7.
     """
 
+    _family = "adamax"
+
     def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None, *, maximize=False,
                  differentiable=False, capturable=False):
         check_lr(lr)
@@ -38,12 +40,6 @@ class Adamax(Optimizer):
         check_not_negative(weight_decay=weight_decay)
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, foreach=foreach,
                                       maximize=maximize, differentiable=differentiable, capturable=capturable))
-
-    def _kernel(self, group):
-        return "adamax"
-
-    def _hyper(self, group):
-        return group["lr"], group["weight_decay"], group["maximize"], *group["betas"], group["eps"]
 
     def _init_state(self, p, group):
         return {"step": step_counter(), "exp_avg": state_like(p, 0), "exp_inf": state_like(p, 0)}

@@ -38,18 +38,14 @@ class ASGD(Optimizer):
     Polyak and Juditsky, Acceleration of stochastic approximation by averaging, SIAM J. Control Optim. 30, 1992.
     """
 
+    _family = "asgd"
+
     def __init__(self, params, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0, foreach=None, maximize=False,
                  differentiable=False, capturable=False):
         check_lr(lr)
         check_not_negative(weight_decay=weight_decay)
         super().__init__(params, dict(lr=lr, lambd=lambd, alpha=alpha, t0=t0, weight_decay=weight_decay, foreach=foreach,
                                       maximize=maximize, differentiable=differentiable, capturable=capturable))
-
-    def _kernel(self, group):
-        return "asgd"
-
-    def _hyper(self, group):
-        return (group["lr"], group["weight_decay"], group["maximize"], group["lambd"], group["alpha"], group["t0"])
 
     def _init_state(self, p, group):
         return {"step": step_counter(), "eta": from_array(np.full((), float(group["lr"]), np.float32)),

@@ -35,6 +35,8 @@ class NAdam(Optimizer):
     Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016.
     """
 
+    _family = "nadam"
+
     def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, momentum_decay=4e-3,
                  decoupled_weight_decay=False, *, foreach=None, maximize=False, capturable=False, differentiable=False):
         check_lr(lr)
@@ -45,13 +47,6 @@ class NAdam(Optimizer):
                                       momentum_decay=momentum_decay, decoupled_weight_decay=decoupled_weight_decay,
                                       maximize=maximize, foreach=foreach, capturable=capturable,
                                       differentiable=differentiable))
-
-    def _kernel(self, group):
-        return "nadam"
-
-    def _hyper(self, group):
-        return (group["lr"], group["weight_decay"], group["maximize"], *group["betas"], group["eps"],
-                group["decoupled_weight_decay"], group["momentum_decay"])
 
     def _init_state(self, p, group):
         return {"step": step_counter(), "mu_product": from_array(np.ones((), np.float32)), "exp_avg": state_like(p, 0),

@@ -9,8 +9,7 @@ import numpy as np
 
 from fastnn.core.grad_mode import enable_grad
 from fastnn.core.tensor import Tensor, from_array
-from fastnn.kernels.update import HYPER
-from fastnn.ops.update import SCALARS, clear_gradients, state_like, update, write_hyper
+from fastnn.ops.update import SCALARS, clear_gradients, refresh, state_like, step
 
 HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
          "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
@@ -77,8 +76,8 @@ def hooked(step):
 class Optimizer:
     """Base of all optimizers.
 
-    A subclass names its options in ``defaults`` and either implements ``step`` or, when its update is a kernel, the three
-    methods ``_kernel``, ``_hyper`` and ``_init_state``.
+    A subclass names its options in ``defaults`` and either implements ``step`` or, when its update is a kernel, names its
+    ``_family`` and implements ``_init_state`` (and ``_kernel`` where options choose among kernels).
 
     Parameters
     ----------
@@ -142,7 +141,6 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
     # ---- the step --------------------------------------------------------------------------------------
-    @hooked
     def step(self, closure=None):
         """Update every parameter that has a gradient.
 
@@ -151,33 +149,35 @@ class Optimizer:
         closure : callable, optional
             Computes the loss and its gradients anew; its value is returned.
         """
+        self._opt_called = True
+        if self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks:
+            return self._hooked_step() if closure is None else self._hooked_step(closure)
+        return self._step(closure)
+
+    def _step(self, closure=None):
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        self._refresh()
-        for group, hyper in zip(self.param_groups, self._hyper_arrays):
-            update(self._kernel(group), group["params"], self.state, hyper, self._init_state, group, self._first)
+        step(self)
         return loss
 
-    def _refresh(self):
-        """Bring the groups' options, which the user may have changed, where the kernels read them."""
-        while len(self._hyper_arrays) < len(self.param_groups):
-            self._hyper_arrays.append(np.zeros(max(len(names.split()) for names in HYPER.values())))
-        for group, hyper in zip(self.param_groups, self._hyper_arrays):
-            write_hyper(hyper, self._hyper(group))
+    _hooked_step = hooked(_step)
+
+    _family = None      # of kernels, a key of HYPER in kernels/update.pyx
 
     def _kernel(self, group):
         """Name of the update kernel for a group's options."""
-        raise NotImplementedError
-
-    def _hyper(self, group):
-        """A group's numbers, laid out as `HYPER` in kernels/update.pyx says."""
-        raise NotImplementedError
+        return self._family
 
     def _init_state(self, p, group):
-        """The state of a parameter before its first step."""
+        """The state of a parameter before its first step, under the names of the kernel's slots."""
         raise NotImplementedError
+
+    def _refresh(self):
+        """Bring the groups' options, which the user may have changed, where the kernels of a compiled step read them."""
+        if self._family:
+            refresh(self._family, self.param_groups, self._hyper_arrays)
 
     def zero_grad(self, set_to_none=True):
         """Forget all gradients, or set them to zero."""

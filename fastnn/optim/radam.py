@@ -33,6 +33,8 @@ class RAdam(Optimizer):
     Liu et al., On the variance of the adaptive learning rate and beyond, arXiv:1908.03265.
     """
 
+    _family = "radam"
+
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, decoupled_weight_decay=False, *,
                  foreach=None, maximize=False, capturable=False, differentiable=False):
         check_lr(lr)
@@ -42,13 +44,6 @@ class RAdam(Optimizer):
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize,
                                       foreach=foreach, capturable=capturable,
                                       decoupled_weight_decay=decoupled_weight_decay, differentiable=differentiable))
-
-    def _kernel(self, group):
-        return "radam"
-
-    def _hyper(self, group):
-        return (group["lr"], group["weight_decay"], group["maximize"], *group["betas"], group["eps"],
-                group["decoupled_weight_decay"])
 
     def _init_state(self, p, group):
         return {"step": step_counter(), "exp_avg": state_like(p, 0), "exp_avg_sq": state_like(p, 0)}

@@ -33,6 +33,8 @@ class RMSprop(Optimizer):
     Hinton, Neural networks for machine learning, lecture 6e, 2012.  Centered: Graves, arXiv:1308.0850.
     """
 
+    _family = "rmsprop"
+
     def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False,
                  capturable=False, foreach=None, maximize=False, differentiable=False):
         check_lr(lr)
@@ -43,9 +45,6 @@ class RMSprop(Optimizer):
 
     def _kernel(self, group):
         return "rmsprop" + "_centered" * bool(group["centered"]) + "_momentum" * (group["momentum"] > 0)
-
-    def _hyper(self, group):
-        return (group["lr"], group["weight_decay"], group["maximize"], group["alpha"], group["eps"], group["momentum"])
 
     def _init_state(self, p, group):
         state = {"step": step_counter(), "square_avg": state_like(p, 0)}

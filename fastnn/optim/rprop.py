@@ -27,6 +27,8 @@ class Rprop(Optimizer):
     Riedmiller and Braun, A direct adaptive method for faster backpropagation learning, ICNN 1993.
     """
 
+    _family = "rprop"
+
     def __init__(self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *, capturable=False, foreach=None,
                  maximize=False, differentiable=False):
         check_lr(lr)
@@ -34,12 +36,6 @@ class Rprop(Optimizer):
             raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
         super().__init__(params, dict(lr=lr, etas=etas, step_sizes=step_sizes, foreach=foreach, maximize=maximize,
                                       differentiable=differentiable, capturable=capturable))
-
-    def _kernel(self, group):
-        return "rprop"
-
-    def _hyper(self, group):
-        return group["lr"], 0, group["maximize"], *group["etas"], *group["step_sizes"]
 
     def _init_state(self, p, group):
         return {"step": step_counter(), "prev": state_like(p, 0), "step_size": state_like(p, float(group["lr"]))}

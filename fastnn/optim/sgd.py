@@ -38,6 +38,8 @@ class SGD(Optimizer):
     Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
     """
 
+    _family = "sgd"
+
     def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *, maximize=False,
                  foreach=None, differentiable=False, fused=None):
         check_lr(lr)
@@ -52,9 +54,6 @@ class SGD(Optimizer):
         if group["momentum"] == 0:
             return "sgd"
         return "sgd_nesterov" if group["nesterov"] else "sgd_momentum"
-
-    def _hyper(self, group):
-        return group["lr"], group["weight_decay"], group["maximize"], group["momentum"], group["dampening"]
 
     def _init_state(self, p, group):
         self._first[p] = np.ones(1, np.float32)

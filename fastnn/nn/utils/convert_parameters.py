@@ -1,0 +1,51 @@
+"""Parameters as one vector, and back."""
+import numpy as np
+
+from fastnn.core.tensor import Tensor, from_array
+
+__all__ = ["parameters_to_vector", "vector_to_parameters"]
+
+
+def parameters_to_vector(parameters):
+    """Copy all parameters, flattened in C order, into one vector (outside the graph).
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+
+    Returns
+    -------
+    Tensor
+        1-d.
+    """
+    return from_array(np.concatenate([p.array.ravel() for p in parameters]))
+
+
+def vector_to_parameters(vec, parameters):
+    """Copy the pieces of a vector into the parameters.
+
+    Unlike torch's, the parameters keep their own memory and do not share the vector's.
+
+    Parameters
+    ----------
+    vec : Tensor
+        1-d, as `parameters_to_vector` made it.
+    parameters : iterable of Tensor
+
+    Raises
+    ------
+    TypeError
+        If vec is not a Tensor.
+    RuntimeError
+        If it has too few elements.
+    """
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"expected fastnn.Tensor, but got: {type(vec).__name__}")
+    start, values = 0, vec.array
+    for p in parameters:
+        piece = values[start:start + p.numel()]
+        if piece.size != p.numel():
+            raise RuntimeError(f"vector_to_parameters: vec has {values.size} elements, the parameters need more")
+        p.array[...] = piece.reshape(p.shape)
+        p.detach()._touch()
+        start += p.numel()
