@@ -2,3 +2,4 @@
 #include "pointwise.h"
 #include "gemm.h"
 #include "update.h"
+#include "conv.h"

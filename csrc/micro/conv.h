@@ -1,0 +1,65 @@
+/* Convolution on channels-last memory: register tiles that gather their rows by pointers, and depthwise rows. */
+#ifndef FN_CONV_H
+#define FN_CONV_H
+
+/* c[r][j] = sum over t, k of a[t][r][k] * b[t][k][j]: rows of pixels by at most `columns` output channels.  Each element
+ * is one chain over t, then k, from 0 or, with `load`, from c.  Rows of b are read up to a whole vector. */
+typedef struct fn_conv_gather {
+    int64_t rows, n;
+    int64_t taps, K;
+    const void *const *a;       /* a[t * lda + r]: where tap t of pixel r starts */
+    int64_t lda, skip;          /* elements added to every a */
+    const void *b;
+    const int64_t *tap;         /* tap t of b starts at b + tap[t], its rows are rsb apart */
+    int64_t rsb;
+    void *const *c;             /* pixel r is written at c[r] + column */
+    int64_t column;
+    int load;
+    const void *bias;           /* n values added after the last tap, or NULL */
+    int relu;
+} fn_conv_gather;
+
+/* A stretch of pixels: x moves by xstep, y by ystep elements. */
+typedef struct fn_conv_run {
+    const void *x, *y;
+    int64_t count;
+} fn_conv_run;
+
+/* c[i][j] = sum over pixels of x[pixel][i] * y[pixel][j], one chain through the runs: the weight gradient. */
+typedef struct fn_conv_outer {
+    int64_t rows, n;
+    int64_t runs;
+    const fn_conv_run *run;
+    int64_t xskip, yskip;       /* elements added to every x and y */
+    int64_t xstep, ystep;
+    void *c;
+    int64_t rsc;
+    int load;
+} fn_conv_outer;
+
+/* y[p][c] = sum over rows i, columns j of x[i][p * xstep + j * xcolumn + c] * w[i][j * C + c], `count` pixels. */
+typedef struct fn_conv_depthwise {
+    int64_t count, C;
+    int64_t rows, columns;
+    const void *const *x;
+    const void *const *w;
+    int64_t xstep, xcolumn, wcolumn, ystep;
+    void *y;
+    const void *bias;
+    int relu;
+} fn_conv_depthwise;
+
+typedef struct fn_conv_table {
+    int lanes, columns;
+    int masked_tails;
+    void (*gather)(const fn_conv_gather *s);
+    void (*outer)(const fn_conv_outer *s);
+    void (*depthwise)(const fn_conv_depthwise *s);
+    /* c[j * wcolumn + k] (+)= sum over runs and pixels of x[pixel * xstep + j * xcolumn + k] * y[pixel * ystep + k]:
+     * j < columns (at most 3), k < C */
+    void (*depthwise_outer)(int64_t runs, const fn_conv_run *run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
+                            int64_t ystep, void *c, int64_t wcolumn);
+    void (*add)(int64_t n, const void *x, void *y);     /* y += x */
+} fn_conv_table;
+
+#endif

@@ -1,0 +1,175 @@
+"""Convolution seen as a gathering product, for its three passes and for the Winograd and depthwise drivers."""
+from libc.stdint cimport int64_t
+
+from fastnn.kernels.native cimport fn_call, fn_kernel
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fn_conv_gather:
+        int64_t rows
+        int64_t n
+        int64_t taps
+        int64_t K
+        const void** a
+        int64_t lda
+        int64_t skip
+        const void* b
+        const int64_t* tap
+        int64_t rsb
+        void** c
+        int64_t column
+        int load
+        const void* bias
+        int relu
+    ctypedef struct fn_conv_run:
+        const void* x
+        const void* y
+        int64_t count
+    ctypedef struct fn_conv_outer:
+        int64_t rows
+        int64_t n
+        int64_t runs
+        const fn_conv_run* run
+        int64_t xskip
+        int64_t yskip
+        int64_t xstep
+        int64_t ystep
+        void* c
+        int64_t rsc
+        int load
+    ctypedef struct fn_conv_depthwise:
+        int64_t count
+        int64_t C
+        int64_t rows
+        int64_t columns
+        const void** x
+        const void** w
+        int64_t xstep
+        int64_t xcolumn
+        int64_t wcolumn
+        int64_t ystep
+        void* y
+        const void* bias
+        int relu
+    ctypedef struct fn_conv_table:
+        int lanes
+        int columns
+        int masked_tails
+        void (*gather)(const fn_conv_gather* s) noexcept nogil
+        void (*outer)(const fn_conv_outer* s) noexcept nogil
+        void (*depthwise)(const fn_conv_depthwise* s) noexcept nogil
+        void (*depthwise_outer)(int64_t runs, const fn_conv_run* run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
+                                int64_t ystep, void* c, int64_t wcolumn) noexcept nogil
+        void (*add)(int64_t n, const void* x, void* y) noexcept nogil
+    ctypedef struct fn_gemm_table:
+        void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
+                     int64_t rsy) noexcept nogil
+
+# Positions in fn_call.size; axes are (depth, height, width), lower-dimensional convolutions have leading ones.
+# I and O are channels per group.  Strides of the weight in elements: any memory order.
+cdef enum:
+    N_ = 0
+    G_ = 1
+    I_ = 2
+    O_ = 3
+    IN_ = 4
+    OUT_ = 7
+    KERNEL_ = 10
+    STRIDE_ = 13
+    PAD_ = 16
+    DILATION_ = 19
+    WO_ = 22
+    WI_ = 23
+    WK_ = 24
+    PLANAR_ = 27                # x is in C order (N, C, D, H, W); else channels-last, as all other maps always are
+    RELU_ = 28
+    WINOGRAD_ = 29              # Winograd's algorithm is allowed
+
+# Along one axis: target pixel start + step * j, 0 <= j < count, takes source pixel a * j + b + i * bstep through
+# position k + i * kstep of the kernel, 0 <= i < taps.
+cdef struct Axis:
+    int64_t source
+    int64_t target
+    int64_t count
+    int64_t start
+    int64_t step
+    int64_t a
+    int64_t taps
+    int64_t b
+    int64_t bstep
+    int64_t k
+    int64_t kstep
+
+# target[pixel][g][j] = sum over taps t, k < K of source[pixel moved by t][g][k] * weight[g][t][k][j]
+cdef struct Gather:
+    int dtype
+    int64_t element             # bytes
+    const fn_conv_table* kernels
+    const fn_gemm_table* gemm
+    int64_t N
+    int64_t groups
+    int64_t K                   # source channels per group
+    int64_t n                   # target channels per group
+    Axis[3] axis
+    const char* source
+    bint planar                 # source in C order
+    char* target
+    const char* weight          # strides: group, row k, column j, and the three of the kernel
+    int64_t wg
+    int64_t wk
+    int64_t wj
+    int64_t[3] wt
+    const char* bias
+    bint relu
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+cdef inline int64_t round_up(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b * b
+
+cdef inline int64_t taps_of(const Gather* g) noexcept nogil:
+    return g.axis[0].taps * g.axis[1].taps * g.axis[2].taps
+
+cdef inline int64_t pixels_of(const Gather* g) noexcept nogil:
+    return g.N * g.axis[0].count * g.axis[1].count * g.axis[2].count
+
+cdef inline int64_t source_row(const Gather* g, int64_t n, int64_t s0, int64_t s1) noexcept nogil:
+    """Index of the first pixel of a source row."""
+    return ((n * g.axis[0].source + s0) * g.axis[1].source + s1) * g.axis[2].source
+
+cdef inline int64_t target_row(const Gather* g, int64_t n, int64_t j0, int64_t j1) noexcept nogil:
+    return ((n * g.axis[0].target + g.axis[0].start + g.axis[0].step * j0) * g.axis[1].target
+            + g.axis[1].start + g.axis[1].step * j1) * g.axis[2].target
+
+cdef inline int64_t tap_weight_at(const Gather* g, int64_t t) noexcept nogil:
+    """Where tap t of the weight lies, in elements."""
+    cdef const Axis* x = &g.axis[0]
+    cdef int64_t t2 = t % x[2].taps, t1 = t // x[2].taps % x[1].taps, t0 = t // x[2].taps // x[1].taps
+    return ((x[0].k + t0 * x[0].kstep) * g.wt[0] + (x[1].k + t1 * x[1].kstep) * g.wt[1]
+            + (x[2].k + t2 * x[2].kstep) * g.wt[2])
+
+# The forward pass of a call as a Gather (source x, target y); pointers are left to the caller.
+cdef void forward_gather(const fn_call* call, Gather* g) noexcept nogil
+# The input gradient of a call (source dy, target dx) is one Gather per phase, the residue of a dx pixel by the stride.
+cdef int64_t phases_of(const fn_call* call) noexcept nogil
+cdef void phase_gather(const fn_call* call, int64_t phase, Gather* g) noexcept nogil
+
+# A patch of the source with its padding written out, for thin inputs: then the taps of a kernel row are one long tap.
+cdef struct Band:
+    int64_t rows                # target rows and columns of a block, at most
+    int64_t columns
+    int64_t height              # source rows and columns that they see
+    int64_t width
+    int64_t across              # blocks along the width and the height
+    int64_t down
+    bint merged                 # taps of a kernel row in one
+    int64_t taps
+    int64_t K
+
+cdef bint wants_band(const Gather* g) noexcept nogil
+cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil
+cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil
+cdef void copy_band(const Gather* g, const Band* b, int64_t group, int64_t n, int64_t j0, int64_t j1, int64_t j2,
+                    char* band) noexcept nogil
+
+cdef fn_kernel CONV_FORWARD, CONV_INPUT_GRADIENT

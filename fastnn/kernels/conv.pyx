@@ -1,0 +1,418 @@
+"""Convolution: forward and input gradient as products whose rows are gathered by pointers.
+
+No matrix of patches is written.  A block of target pixels gets one pointer per tap and pixel (a row of zeros where a
+tap falls into the padding) and the micro-kernel walks them.  The input gradient is the same sum with source and target
+exchanged: with a stride, each residue of the target pixel ("phase") sees its own regular subset of the taps.
+docs/convolution.md gives the reasons for the numbers below.
+"""
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from fastnn.kernels.depthwise cimport depthwise, depthwise_bytes, is_depthwise
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, fn_table, parallel, table, threads_for
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct tables "fn_table":
+        const fn_conv_table* conv[2]
+        const fn_gemm_table* gemm[2]
+
+cdef enum:
+    BLOCK = 96                  # target pixels of a block
+    BLOCKS = 16                 # blocks wanted before columns are cut too
+    PANEL_BYTES = 262144        # of weights that stay in the second-level cache while a block's tiles pass
+    THIN = 16                   # source channels below which a padded patch pays
+    POINTERS = 16384            # per block
+
+
+# ---- geometry ------------------------------------------------------------------------------------------------------
+
+cdef void common(const fn_call* call, Gather* g) noexcept nogil:
+    memset(g, 0, sizeof(Gather))
+    g.dtype = call.dtype
+    g.element = 8 if call.dtype == 1 else 4
+    g.kernels = (<const tables*>table).conv[call.dtype]
+    g.gemm = (<const tables*>table).gemm[call.dtype]
+    g.N, g.groups = call.size[N_], call.size[G_]
+    g.wg = call.size[O_] * call.size[WO_]
+    g.relu = call.size[RELU_]
+    cdef int i
+    for i in range(3):
+        g.wt[i] = call.size[WK_ + i]
+
+
+cdef void forward_gather(const fn_call* call, Gather* g) noexcept nogil:
+    cdef int i
+    cdef Axis* x
+    common(call, g)
+    g.K, g.n = call.size[I_], call.size[O_]
+    g.wk, g.wj = call.size[WI_], call.size[WO_]
+    g.planar = call.size[PLANAR_]
+    for i in range(3):
+        x = &g.axis[i]
+        x.source, x.target = call.size[IN_ + i], call.size[OUT_ + i]
+        x.count, x.start, x.step = x.target, 0, 1
+        x.a = call.size[STRIDE_ + i]
+        x.taps, x.k, x.kstep = call.size[KERNEL_ + i], 0, 1
+        x.b, x.bstep = -call.size[PAD_ + i], call.size[DILATION_ + i]
+
+
+cdef int64_t phases_of(const fn_call* call) noexcept nogil:
+    return call.size[STRIDE_] * call.size[STRIDE_ + 1] * call.size[STRIDE_ + 2]
+
+
+cdef void phase_axis(const fn_call* call, int i, int64_t phase, Axis* x) noexcept nogil:
+    """dx pixel h = phase + s j sees dy pixel (h + p - k d) / s for every k that makes it whole."""
+    cdef int64_t s = call.size[STRIDE_ + i], d = call.size[DILATION_ + i], kernel = call.size[KERNEL_ + i]
+    cdef int64_t first = -1, last = -1, period = 0, k
+    x.source, x.target = call.size[OUT_ + i], call.size[IN_ + i]
+    x.start, x.step, x.a = phase, s, 1
+    x.count = max(0, ceil_div(x.target - phase, s))
+    for k in range(kernel):
+        if (phase + call.size[PAD_ + i] - k * d) % s == 0:
+            if first < 0:
+                first = k
+            elif period == 0:
+                period = k - first
+            last = k
+    x.taps = 0 if first < 0 else 1 if period == 0 else (last - first) // period + 1
+    x.k, x.kstep = last, -period        # k falls, so that the source pixel rises
+    x.b = (phase + call.size[PAD_ + i] - last * d) // s if x.taps else 0
+    x.bstep = period * d // s
+
+
+cdef void phase_gather(const fn_call* call, int64_t phase, Gather* g) noexcept nogil:
+    cdef int i
+    common(call, g)
+    g.K, g.n = call.size[O_], call.size[I_]
+    g.wk, g.wj = call.size[WO_], call.size[WI_]
+    for i in range(2, -1, -1):
+        phase_axis(call, i, phase % call.size[STRIDE_ + i], &g.axis[i])
+        phase //= call.size[STRIDE_ + i]
+
+
+# ---- bands ---------------------------------------------------------------------------------------------------------
+
+cdef bint wants_band(const Gather* g) noexcept nogil:
+    return (g.planar or g.K < THIN) and taps_of(g) > 0
+
+
+cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil:
+    cdef const Axis* x = &g.axis[0]
+    b.across = max(1, ceil_div(x[2].count, 2 * pixels))
+    b.columns = ceil_div(x[2].count, b.across)
+    b.rows = max(1, min(x[1].count, pixels // max(1, b.columns)))
+    b.down = max(1, ceil_div(x[1].count, b.rows))
+    b.rows = ceil_div(x[1].count, b.down)
+    b.height = (b.rows - 1) * x[1].a + (x[1].taps - 1) * x[1].bstep + 1
+    b.width = (b.columns - 1) * x[2].a + (x[2].taps - 1) * x[2].bstep + 1
+    b.merged = x[2].bstep == 1 or x[2].taps == 1
+    b.taps = x[0].taps * x[1].taps * (1 if b.merged else x[2].taps)
+    b.K = g.K * (x[2].taps if b.merged else 1)
+
+
+cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil:
+    return round_up(g.axis[0].taps * b.height * b.width * g.K * g.element + 64, 64)
+
+
+cdef void copy_pixels(const Gather* g, int64_t group, int64_t n, int64_t s0, int64_t s1, int64_t s2, int64_t count,
+                      char* to) noexcept nogil:
+    """`count` source pixels of one row, one group's channels."""
+    cdef int64_t C = g.groups * g.K, e = g.element, c, i, plane
+    cdef const char* source = g.source
+    if g.planar:
+        plane = g.axis[0].source * g.axis[1].source * g.axis[2].source
+        source += (n * (C - 1) * plane + group * g.K * plane + source_row(g, n, s0, s1) + s2) * e
+        if g.K == 1:
+            memcpy(to, source, count * e)
+            return
+        g.gemm.pack(count, g.K, source, 1, plane, to, g.K)
+        return
+    source += ((source_row(g, n, s0, s1) + s2) * C + group * g.K) * e
+    if C == g.K:
+        memcpy(to, source, count * C * e)
+        return
+    for i in range(count):
+        memcpy(to + i * g.K * e, source + i * C * e, g.K * e)
+
+
+cdef void copy_band(const Gather* g, const Band* b, int64_t group, int64_t n, int64_t j0, int64_t j1, int64_t j2,
+                    char* band) noexcept nogil:
+    cdef const Axis* x = &g.axis[0]
+    cdef int64_t pixel = g.K * g.element, row = b.width * pixel, t0, h, s0, s1, s2, left, right
+    s2 = x[2].a * j2 + x[2].b
+    left = min(b.width, max(0, -s2))
+    right = max(left, min(b.width, x[2].source - s2))
+    for t0 in range(x[0].taps):
+        s0 = x[0].a * j0 + x[0].b + t0 * x[0].bstep
+        for h in range(b.height):
+            s1 = x[1].a * j1 + x[1].b + h
+            if s0 < 0 or s0 >= x[0].source or s1 < 0 or s1 >= x[1].source:
+                memset(band, 0, row)
+            else:
+                memset(band, 0, left * pixel)
+                if right > left:
+                    copy_pixels(g, group, n, s0, s1, s2 + left, right - left, band + left * pixel)
+                memset(band + right * pixel, 0, (b.width - right) * pixel)
+            band += row
+
+
+# ---- the product -----------------------------------------------------------------------------------------------------
+
+cdef struct Work:
+    Gather g
+    Band band
+    bint banded
+    int64_t width               # columns of a strip
+    int64_t strips              # of one group
+    int64_t taps                # as the micro-kernel sees them
+    int64_t K
+    int64_t taps_at_once        # of a panel
+    int64_t K_at_once
+    bint pack
+    int64_t rsb
+    int64_t pixels              # of a block
+    int64_t pixel_blocks
+    int64_t strip_blocks
+    int64_t weights_bytes       # scratch: packed weights, tap table, zeros, then each worker's part
+    int64_t table_bytes
+    int64_t zero_bytes
+    int64_t worker_bytes
+    char* weights
+    int64_t* tap
+    char* zero
+    char* workers
+
+
+cdef void plan(const Gather* g, Work* w) noexcept nogil:
+    cdef int64_t pixels = pixels_of(g), e = g.element, wanted, all_taps = taps_of(g), limit
+    memset(w, 0, sizeof(Work))
+    if pixels == 0:
+        return
+    w.g = g[0]
+    w.width = min(g.kernels.columns, round_up(g.n, g.kernels.lanes))
+    w.strips = ceil_div(g.n, w.width)
+    w.banded = wants_band(g)
+    w.taps, w.K = all_taps, g.K
+    if w.banded:
+        make_band(g, 2 * BLOCK, &w.band)
+        w.taps, w.K = w.band.taps, w.band.K
+        w.pixels = w.band.rows * w.band.columns
+        w.pixel_blocks = g.N * g.axis[0].count * w.band.down * w.band.across
+    else:
+        limit = max(12, min(BLOCK, POINTERS // max(1, all_taps)))
+        w.pixel_blocks = max(1, ceil_div(pixels, limit))
+        w.pixels = ceil_div(pixels, w.pixel_blocks)
+    w.K_at_once = min(max(1, w.K), max(64, PANEL_BYTES // (w.width * e)))
+    w.taps_at_once = max(1, PANEL_BYTES // (w.width * e * w.K_at_once)) if w.K_at_once == w.K else 1
+    w.pack = w.banded or g.wj != 1 or g.n % g.kernels.lanes != 0 or pixels > BLOCK
+    w.rsb = w.width if w.pack else g.wk
+    wanted = max(1, min(BLOCKS, 2 * pixels * all_taps * g.K * g.n * g.groups // 400_000))
+    w.strip_blocks = max(1, min(g.groups * w.strips, ceil_div(wanted, w.pixel_blocks)))
+    if w.pack:
+        w.weights_bytes = round_up(g.groups * w.strips * all_taps * g.K * w.width * e, 64)
+    w.table_bytes = round_up(max(1, w.taps) * 8, 64)
+    w.zero_bytes = 0 if w.banded else round_up(g.groups * g.K * e + 64, 64)
+    w.worker_bytes = round_up((w.taps + 1) * w.pixels * 8, 64) + (band_bytes(g, &w.band) if w.banded else 0)
+
+
+cdef int64_t work_bytes(const Work* w, int threads) noexcept nogil:
+    return w.weights_bytes + w.table_bytes + w.zero_bytes + threads * w.worker_bytes
+
+
+cdef void pack_body(void* context, int64_t block, int worker) noexcept nogil:
+    """One tap's panel of one strip."""
+    cdef const Work* w = <const Work*>context
+    cdef const Gather* g = &w.g
+    cdef int64_t taps = taps_of(g), t = block % taps, strip = block // taps
+    cdef int64_t group = strip // w.strips, j = strip % w.strips * w.width
+    g.gemm.pack(g.K, min(w.width, g.n - j), g.weight + (group * g.wg + tap_weight_at(g, t) + j * g.wj) * g.element, g.wk, g.wj,
+                w.weights + block * g.K * w.width * g.element, w.width)
+
+
+cdef void point_source(const Work* w, int64_t n, int64_t j0, int64_t j1, int64_t j2, int64_t count,
+                       const void** a) noexcept nogil:
+    """The pointers of all taps for `count` pixels of one target row."""
+    cdef const Gather* g = &w.g
+    cdef const Axis* x = &g.axis[0]
+    cdef int64_t t0, t1, t2, s0, s1, s2, i, pixel = g.groups * g.K * g.element, step = x[2].a * pixel
+    cdef const char* row
+    cdef bint inside
+    for t0 in range(x[0].taps):
+        s0 = x[0].a * j0 + x[0].b + t0 * x[0].bstep
+        for t1 in range(x[1].taps):
+            s1 = x[1].a * j1 + x[1].b + t1 * x[1].bstep
+            inside = 0 <= s0 < x[0].source and 0 <= s1 < x[1].source
+            row = g.source + source_row(g, n, s0, s1) * pixel if inside else NULL
+            for t2 in range(x[2].taps):
+                s2 = x[2].a * j2 + x[2].b + t2 * x[2].bstep
+                for i in range(count):
+                    a[i] = row + s2 * pixel if inside and <size_t>s2 < <size_t>x[2].source else w.zero
+                    s2 += x[2].a
+                a += w.pixels
+
+
+cdef void point_target(const Gather* g, int64_t n, int64_t j0, int64_t j1, int64_t j2, int64_t count, void** c) noexcept nogil:
+    cdef int64_t i, pixel = g.groups * g.n * g.element
+    cdef char* at = g.target + (target_row(g, n, j0, j1) + g.axis[2].start + g.axis[2].step * j2) * pixel
+    for i in range(count):
+        c[i] = at + i * g.axis[2].step * pixel
+
+
+cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const void** a, fn_conv_gather* s) noexcept nogil:
+    """All strips of a block of pixels that a and s.c point to; panels of weights in the order of the sum."""
+    cdef const Gather* g = &w.g
+    cdef int64_t e = g.element, strip, group, j, t, k
+    cdef const char* b
+    cdef bint last
+    s.lda, s.rsb = w.pixels, w.rsb
+    for strip in range(first_strip, last_strip):
+        group, j = strip // w.strips, strip % w.strips * w.width
+        s.n = min(w.width, g.n - j)
+        s.column = group * g.n + j
+        if w.pack:
+            b = w.weights + strip * w.taps * w.K * w.width * e
+        else:
+            b = g.weight + (group * g.wg + j * g.wj) * e
+        t = k = 0
+        while True:
+            s.taps, s.K = min(w.taps_at_once, w.taps - t), min(w.K_at_once, w.K - k)
+            s.a, s.tap = a + t * w.pixels, w.tap + t
+            s.skip = (0 if w.banded else group * g.K) + k
+            s.b = b + k * w.rsb * e
+            s.load = t > 0 or k > 0
+            last = t + s.taps >= w.taps and k + s.K >= w.K
+            s.bias = g.bias + s.column * e if last and g.bias != NULL else NULL
+            s.relu = last and g.relu
+            g.kernels.gather(s)
+            if last:
+                break
+            k += s.K
+            if k >= w.K:
+                k = 0
+                t += s.taps
+
+
+cdef void pixel_body(void* context, int64_t block, int worker) noexcept nogil:
+    cdef const Work* w = <const Work*>context
+    cdef const Gather* g = &w.g
+    cdef const Axis* x = &g.axis[0]
+    cdef int64_t pixel = block % w.pixel_blocks * w.pixels, part = block // w.pixel_blocks, all_strips = g.groups * w.strips
+    cdef int64_t rows = min(w.pixels, pixels_of(g) - pixel), at = 0, row, j0, j1, j2, n, count
+    cdef const void** a = <const void**>(w.workers + worker * w.worker_bytes)
+    cdef void** c = <void**>(a + w.taps * w.pixels)
+    cdef fn_conv_gather s
+    while at < rows:
+        row, j2 = (pixel + at) // x[2].count, (pixel + at) % x[2].count
+        j1, n = row % x[1].count, row // x[1].count
+        j0, n = n % x[0].count, n // x[0].count
+        count = min(rows - at, x[2].count - j2)
+        point_source(w, n, j0, j1, j2, count, a + at)
+        point_target(g, n, j0, j1, j2, count, c + at)
+        at += count
+    s.rows, s.c = rows, c
+    multiply(w, part * all_strips // w.strip_blocks, (part + 1) * all_strips // w.strip_blocks, a, &s)
+
+
+cdef void band_body(void* context, int64_t block, int worker) noexcept nogil:
+    cdef const Work* w = <const Work*>context
+    cdef const Gather* g = &w.g
+    cdef const Axis* x = &g.axis[0]
+    cdef const Band* b = &w.band
+    cdef int64_t part = block // w.pixel_blocks, all_strips = g.groups * w.strips, rest = block % w.pixel_blocks
+    cdef int64_t j2 = rest % b.across * b.columns, j1 = rest // b.across % b.down * b.rows
+    cdef int64_t j0 = rest // b.across // b.down % x[0].count, n = rest // b.across // b.down // x[0].count
+    cdef int64_t rows = min(b.rows, x[1].count - j1), columns = min(b.columns, x[2].count - j2)
+    cdef int64_t first = part * all_strips // w.strip_blocks, last = (part + 1) * all_strips // w.strip_blocks
+    cdef int64_t group, r, i, t, t2, at, across = 1 if b.merged else x[2].taps, pixel = g.K * g.element
+    cdef char* band = w.workers + worker * w.worker_bytes
+    cdef const void** a = <const void**>(band + band_bytes(g, b))
+    cdef void** c = <void**>(a + w.taps * w.pixels)
+    cdef fn_conv_gather s
+    if rows <= 0 or columns <= 0:
+        return
+    for r in range(rows):
+        point_target(g, n, j0, j1 + r, j2, columns, c + r * columns)
+        for t in range(x[0].taps * x[1].taps):
+            for t2 in range(across):
+                at = (t // x[1].taps * b.height + r * x[1].a + t % x[1].taps * x[1].bstep) * b.width + t2 * x[2].bstep
+                for i in range(columns):
+                    a[(t * across + t2) * w.pixels + r * columns + i] = band + (at + i * x[2].a) * pixel
+    s.rows, s.c = rows * columns, c
+    for group in range(first // w.strips, ceil_div(last, w.strips)):
+        copy_band(g, b, group, n, j0, j1, j2, band)
+        multiply(w, max(first, group * w.strips), min(last, (group + 1) * w.strips), a, &s)
+
+
+cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil:
+    cdef Work w
+    cdef int64_t t
+    if pixels_of(g) == 0 or g.n == 0:
+        return
+    plan(g, &w)
+    w.weights = scratch
+    w.tap = <int64_t*>(scratch + w.weights_bytes)
+    w.zero = scratch + w.weights_bytes + w.table_bytes
+    w.workers = w.zero + w.zero_bytes
+    memset(w.zero, 0, w.zero_bytes)
+    for t in range(w.taps):
+        w.tap[t] = t * w.K * w.width if w.pack else tap_weight_at(g, t)
+    if w.pack:
+        parallel(g.groups * w.strips * taps_of(g), threads, pack_body, &w)
+    parallel(w.pixel_blocks * w.strip_blocks, threads, band_body if w.banded else pixel_body, &w)
+
+
+# ---- kernels ---------------------------------------------------------------------------------------------------------
+
+cdef fn_kernel CONV_FORWARD, CONV_INPUT_GRADIENT
+
+
+cdef int64_t forward_scratch(const fn_call* call) noexcept nogil:
+    cdef Gather g
+    cdef Work w
+    forward_gather(call, &g)
+    if is_depthwise(call):
+        return depthwise_bytes(&g, threads_for(call))
+    plan(&g, &w)
+    return work_bytes(&w, threads_for(call))
+
+
+cdef void forward(fn_call* call) noexcept nogil:
+    cdef Gather g
+    forward_gather(call, &g)
+    g.source, g.weight, g.bias = <const char*>call.slot[0], <const char*>call.slot[1], <const char*>call.slot[2]
+    g.target = <char*>call.slot[3]
+    if is_depthwise(call):
+        depthwise(&g, threads_for(call), <char*>call.scratch)
+    else:
+        run_gather(&g, threads_for(call), <char*>call.scratch)
+
+
+cdef int64_t input_gradient_scratch(const fn_call* call) noexcept nogil:
+    cdef Gather g
+    cdef Work w
+    cdef int64_t phase, most = 0
+    for phase in range(phases_of(call)):
+        phase_gather(call, phase, &g)
+        if is_depthwise(call):
+            most = max(most, depthwise_bytes(&g, threads_for(call)))
+            continue
+        plan(&g, &w)
+        most = max(most, work_bytes(&w, threads_for(call)))
+    return most
+
+
+cdef void input_gradient(fn_call* call) noexcept nogil:
+    cdef Gather g
+    cdef int64_t phase
+    for phase in range(phases_of(call)):
+        phase_gather(call, phase, &g)
+        g.source, g.weight, g.bias = <const char*>call.slot[0], <const char*>call.slot[1], <const char*>call.slot[2]
+        g.target = <char*>call.slot[3]
+        if is_depthwise(call):
+            depthwise(&g, threads_for(call), <char*>call.scratch)
+        else:
+            run_gather(&g, threads_for(call), <char*>call.scratch)
+
+
+declare(&CONV_FORWARD, "conv_forward", "x:in weight:in bias:in y:out", forward, forward_scratch)
+declare(&CONV_INPUT_GRADIENT, "conv_input_gradient", "dy:in weight:in bias:in dx:out", input_gradient, input_gradient_scratch)

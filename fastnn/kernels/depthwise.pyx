@@ -1,0 +1,192 @@
+"""Depthwise convolution: rows of pixels times rows of weights, vectors of channels; bound by memory, not arithmetic."""
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastnn.kernels.conv cimport (
+    Axis, Gather, ceil_div, fn_conv_depthwise, fn_conv_run, round_up, source_row, tap_weight_at, target_row, taps_of)
+from fastnn.kernels.native cimport parallel
+
+cdef enum:
+    BLOCK_BYTES = 65536         # of target rows in a block
+    PARTS = 16                  # partial sums of the weight gradient
+
+cdef struct Rows:
+    Gather g
+    int64_t rows                # target rows of a block
+    int64_t all_rows
+    int64_t blocks
+    int64_t low                 # target columns that see the whole kernel: low <= j < high
+    int64_t high
+    int64_t worker_bytes
+    char* weights               # [tap][channel]
+    char* workers
+    const char* dy
+    char* partial
+
+
+cdef void plan(const Gather* g, Rows* r, int64_t most_blocks) noexcept nogil:
+    cdef const Axis* x = &g.axis[2]
+    cdef int64_t row_bytes = max(1, x.count * g.groups * g.element)
+    r.g = g[0]
+    r.all_rows = g.N * g.axis[0].count * g.axis[1].count
+    r.blocks = max(1, min(r.all_rows, r.all_rows * row_bytes // BLOCK_BYTES))
+    if most_blocks:
+        r.blocks = min(r.blocks, most_blocks)
+    r.rows = ceil_div(max(1, r.all_rows), r.blocks)
+    r.blocks = ceil_div(r.all_rows, r.rows)
+    r.low = min(x.count, max(0, ceil_div(-x.b, x.a))) if x.b < 0 else 0
+    r.high = x.source - 1 - x.b - (x.taps - 1) * x.bstep
+    r.high = max(r.low, min(x.count, r.high // x.a + 1 if r.high >= 0 else 0))
+
+
+cdef inline int64_t weights_bytes(const Gather* g) noexcept nogil:
+    return round_up(max(1, taps_of(g)) * g.groups * g.element + 64, 64)
+
+
+cdef void row_of(const Rows* r, int64_t row, int64_t* n, int64_t* j0, int64_t* j1) noexcept nogil:
+    j1[0] = row % r.g.axis[1].count
+    row //= r.g.axis[1].count
+    j0[0] = row % r.g.axis[0].count
+    n[0] = row // r.g.axis[0].count
+
+
+# ---- forward and input gradient ----------------------------------------------------------------------------------
+
+cdef void pixel(const Rows* r, fn_conv_depthwise* s, const void** x, const void** w, int64_t rows, int64_t j, char* y,
+                const void** edge_x, const void** edge_w) noexcept nogil:
+    """One target pixel whose window reaches over the edge of the row."""
+    cdef const Axis* a = &r.g.axis[2]
+    cdef int64_t s2 = a.a * j + a.b, first = 0, last = a.taps, i, e = r.g.element
+    cdef fn_conv_depthwise edge = s[0]
+    while first < last and s2 + first * a.bstep < 0:
+        first += 1
+    while last > first and s2 + (last - 1) * a.bstep >= a.source:
+        last -= 1
+    for i in range(rows):
+        edge_x[i] = <const char*>x[i] + (s2 + first * a.bstep) * r.g.groups * e
+        edge_w[i] = <const char*>w[i] + first * s.wcolumn * e
+    edge.count, edge.rows, edge.columns = 1, rows if last > first else 0, last - first
+    edge.x, edge.w, edge.y = edge_x, edge_w, y + j * s.ystep * e
+    r.g.kernels.depthwise(&edge)
+
+
+cdef void row_body(void* context, int64_t block, int worker) noexcept nogil:
+    cdef const Rows* r = <const Rows*>context
+    cdef const Gather* g = &r.g
+    cdef const Axis* a = &g.axis[0]
+    cdef int64_t C = g.groups, e = g.element, most = a[0].taps * a[1].taps + 1, row, n, j0, j1, t0, t1, s0, s1, rows, j, i
+    cdef const void** x = <const void**>(r.workers + worker * r.worker_bytes)
+    cdef const void** w = x + most
+    cdef const void** edge_x = w + most
+    cdef const void** edge_w = edge_x + most
+    cdef char* y
+    cdef fn_conv_depthwise s
+    s.C, s.xstep, s.xcolumn, s.wcolumn, s.ystep = C, a[2].a * C, a[2].bstep * C, C, a[2].step * C
+    s.bias, s.relu = g.bias, g.relu
+    for row in range(block * r.rows, min(r.all_rows, (block + 1) * r.rows)):
+        row_of(r, row, &n, &j0, &j1)
+        rows = 0
+        for t0 in range(a[0].taps):
+            s0 = a[0].a * j0 + a[0].b + t0 * a[0].bstep
+            for t1 in range(a[1].taps):
+                s1 = a[1].a * j1 + a[1].b + t1 * a[1].bstep
+                if 0 <= s0 < a[0].source and 0 <= s1 < a[1].source and a[2].taps > 0:
+                    x[rows] = g.source + source_row(g, n, s0, s1) * C * e
+                    w[rows] = r.weights + (t0 * a[1].taps + t1) * a[2].taps * C * e
+                    rows += 1
+        y = g.target + (target_row(g, n, j0, j1) + a[2].start) * C * e
+        for j in range(r.low):
+            pixel(r, &s, x, w, rows, j, y, edge_x, edge_w)
+        if r.high > r.low:
+            for i in range(rows):
+                edge_x[i] = <const char*>x[i] + (a[2].a * r.low + a[2].b) * C * e
+            s.count, s.rows, s.columns = r.high - r.low, rows, a[2].taps
+            s.x, s.w, s.y = edge_x, w, y + r.low * s.ystep * e
+            g.kernels.depthwise(&s)
+        for j in range(r.high, a[2].count):
+            pixel(r, &s, x, w, rows, j, y, edge_x, edge_w)
+
+
+cdef int64_t depthwise_bytes(const Gather* g, int threads) noexcept nogil:
+    return weights_bytes(g) + threads * round_up(4 * 8 * (g.axis[0].taps * g.axis[1].taps + 1), 64)
+
+
+cdef void depthwise(const Gather* g, int threads, char* scratch) noexcept nogil:
+    cdef Rows r
+    cdef int64_t t
+    if g.N * g.axis[0].count * g.axis[1].count * g.axis[2].count == 0:
+        return
+    plan(g, &r, 0)
+    r.weights = scratch
+    r.workers = scratch + weights_bytes(g)
+    r.worker_bytes = round_up(4 * 8 * (g.axis[0].taps * g.axis[1].taps + 1), 64)
+    for t in range(taps_of(g)):
+        g.gemm.pack(1, g.groups, g.weight + tap_weight_at(g, t) * g.element, 0, g.wg,
+                    r.weights + t * g.groups * g.element, g.groups)
+    parallel(r.blocks, threads, row_body, &r)
+
+
+# ---- weight gradient ---------------------------------------------------------------------------------------------
+
+cdef void part_body(void* context, int64_t block, int worker) noexcept nogil:
+    """The weight gradient of some rows: [tap][channel]."""
+    cdef const Rows* r = <const Rows*>context
+    cdef const Gather* g = &r.g
+    cdef const Axis* a = &g.axis[0]
+    cdef int64_t C = g.groups, e = g.element, row, n, j0, j1, t0, t1, t2, s0, s1, low, high
+    cdef char* dw = r.partial + block * taps_of(g) * C * e
+    cdef const char* x
+    cdef const char* y
+    memset(dw, 0, taps_of(g) * C * e)
+    for row in range(block * r.rows, min(r.all_rows, (block + 1) * r.rows)):
+        row_of(r, row, &n, &j0, &j1)
+        y = r.dy + target_row(g, n, j0, j1) * C * e
+        for t0 in range(a[0].taps):
+            s0 = a[0].a * j0 + a[0].b + t0 * a[0].bstep
+            for t1 in range(a[1].taps):
+                s1 = a[1].a * j1 + a[1].b + t1 * a[1].bstep
+                if 0 <= s0 < a[0].source and 0 <= s1 < a[1].source:
+                    x = g.source + source_row(g, n, s0, s1) * C * e
+                    row_sums(r, x, y, dw + (t0 * a[1].taps + t1) * a[2].taps * C * e)
+
+
+cdef void row_sums(const Rows* r, const char* x, const char* y, char* dw) noexcept nogil:
+    """Add one row's share to all columns of one kernel row: together where all are inside, one by one at the edges."""
+    cdef const Gather* g = &r.g
+    cdef const Axis* a = &g.axis[2]
+    cdef int64_t C = g.groups, e = g.element, t = 0, j, s2
+    cdef int columns
+    cdef fn_conv_run run
+    while t < a.taps and r.high > r.low:
+        columns = <int>min(3, a.taps - t)
+        run.x = x + (a.a * r.low + a.b + t * a.bstep) * C * e
+        run.y = y + r.low * C * e
+        run.count = r.high - r.low
+        g.kernels.depthwise_outer(1, &run, C, columns, a.a * C, a.bstep * C, C, dw + t * C * e, C)
+        t += columns
+    for j in range(a.count):
+        if r.low <= j < r.high:
+            continue
+        for t in range(a.taps):
+            s2 = a.a * j + a.b + t * a.bstep
+            if 0 <= s2 < a.source:
+                run.x, run.y, run.count = x + s2 * C * e, y + j * C * e, 1
+                g.kernels.depthwise_outer(1, &run, C, 1, C, C, C, dw + t * C * e, C)
+
+
+cdef int64_t depthwise_weight_bytes(const Gather* g, int threads) noexcept nogil:
+    return PARTS * taps_of(g) * g.groups * g.element
+
+
+cdef void depthwise_weight(const Gather* g, const char* dy, char* dw, int threads, char* scratch) noexcept nogil:
+    cdef Rows r
+    cdef int64_t n = taps_of(g) * g.groups, part
+    if g.N * g.axis[0].count * g.axis[1].count * g.axis[2].count == 0:
+        memset(dw, 0, n * g.element)
+        return
+    plan(g, &r, PARTS)
+    r.dy, r.partial = dy, scratch
+    parallel(r.blocks, threads, part_body, &r)
+    memset(dw, 0, n * g.element)
+    for part in range(r.blocks):
+        g.kernels.add(n, r.partial + part * n * g.element, dw)

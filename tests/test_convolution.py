@@ -1,0 +1,174 @@
+"""Convolution against torch: all three passes, odd geometry, both dtypes, every memory order; errors; threads."""
+import itertools
+
+import numpy as np
+import pytest
+
+from fastnn import backends
+from fastnn.core.tensor import from_array
+from fastnn.kernels import native
+from fastnn.ops import convolution as F
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def leaf(a):
+    t = from_array(a)
+    t.requires_grad = True
+    return t
+
+
+def ones(*shape):
+    return from_array(np.ones(shape, np.float32))
+
+
+def close(got, want, tolerance):
+    """Largest error relative to the scale of the result."""
+    want = want.detach().numpy()
+    assert got.shape == want.shape and got.dtype == want.dtype
+    assert np.abs(got - want).max(initial=0) <= tolerance * max(1e-30, np.abs(want).max(initial=0))
+
+
+def compare(name, shape, weight_shape, dtype="float64", bias=True, order="native", scale=1, **options):
+    """One function beside torch's of the same name: value and all gradients."""
+    rng = np.random.RandomState(0)
+    x, w = rng.randn(*shape).astype(dtype), rng.randn(*weight_shape).astype(dtype)
+    outputs = weight_shape[1] * options.get("groups", 1) if "transpose" in name else weight_shape[0]
+    b = rng.randn(outputs).astype(dtype) if bias else None
+    theirs = [torch.tensor(a, requires_grad=True) if a is not None else None for a in (x, w, b)]
+    want = getattr(torch.nn.functional, name)(*theirs, **options)
+    g = rng.randn(*want.shape).astype(dtype)
+    want.backward(torch.tensor(g))
+    if order == "channels_last":
+        x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+        w = np.transpose(np.ascontiguousarray(np.transpose(w)))
+    elif order == "strided":
+        x, w = np.repeat(x, 2, -1)[..., ::2], np.repeat(w, 2, 0)[::2]
+    ours = [leaf(a) if a is not None else None for a in (x, w, b)]
+    got = getattr(F, name)(*ours, **options)
+    close(got.detach().numpy(), want, scale * TOLERANCE[dtype])
+    got.backward(from_array(g))
+    for mine, other in zip(ours, theirs):
+        if other is not None:
+            close(mine.grad.numpy(), other.grad, scale * TOLERANCE[dtype])
+
+
+GEOMETRY = [
+    # spatial, channels in, out, kernel, options
+    ((11,), 4, 6, (3,), dict(stride=2, padding=2, dilation=2, groups=2)),
+    ((400,), 2, 3, (9,), dict(padding=4)),
+    ((7, 9), 3, 5, (3, 2), dict(stride=(2, 1), padding=(0, 2))),
+    ((7, 9), 17, 33, (3, 3), dict(padding=1)),
+    ((9, 7), 20, 70, (3, 3), dict(stride=2, padding=1)),
+    ((8, 8), 18, 19, (2, 2), dict(padding="same")),
+    ((8, 9), 16, 16, (1, 1), dict()),
+    ((8, 9), 20, 33, (1, 1), dict(stride=2)),
+    ((13, 12), 1, 7, (5, 5), dict()),
+    ((13, 12), 3, 20, (7, 7), dict(stride=2, padding=3)),
+    ((9, 9), 33, 33, (3, 3), dict(padding=1, groups=33)),
+    ((9, 10), 20, 20, (3, 3), dict(stride=2, padding=1, groups=20)),
+    ((9, 10), 6, 12, (3, 3), dict(dilation=2, padding=2, groups=6)),
+    ((9, 10), 34, 34, (3, 3), dict(padding=1, groups=2)),
+    ((5, 5), 2, 3, (5, 5), dict(padding=4, dilation=3, stride=3)),
+    ((4, 5, 6), 3, 4, (2, 3, 1), dict(stride=(1, 2, 1), padding=(1, 0, 2))),
+    ((5, 6, 7), 17, 18, (3, 3, 3), dict(padding=1, dilation=(1, 2, 1))),
+    ((12, 13), 16, 16, (3, 3), dict(padding=(2, 0))),
+    ((4, 4), 40, 24, (3, 3), dict(padding=1)),
+]
+
+
+@pytest.mark.parametrize("order", ["native", "channels_last", "strided"])
+@pytest.mark.parametrize("case", range(len(GEOMETRY)))
+def test_forward_and_gradients(case, order):
+    spatial, channels, outputs, kernel, options = GEOMETRY[case]
+    for dtype, batch in (("float64", 2), ("float32", 3)):
+        compare(f"conv{len(spatial)}d", (batch, channels, *spatial), (outputs, channels // options.get("groups", 1), *kernel), dtype,
+                order=order, scale=10, **options)
+
+
+TRANSPOSED = [
+    ((5,), 4, 3, (3,), dict(stride=2, padding=1, output_padding=1)),
+    ((5, 6), 17, 19, (4, 4), dict(stride=2, padding=1)),
+    ((5, 6), 4, 3, (3, 2), dict(stride=2, padding=1, output_padding=(1, 0), groups=2)),
+    ((5, 6), 18, 1, (3, 3), dict(stride=3, groups=18, dilation=2)),
+    ((6, 6), 16, 16, (3, 3), dict(padding=1)),
+    ((3, 4), 3, 2, (2, 2), dict(stride=4)),
+    ((3, 4, 3), 4, 3, (3, 3, 3), dict(stride=2, padding=1, output_padding=1, groups=2, dilation=2)),
+]
+
+
+@pytest.mark.parametrize("case", range(len(TRANSPOSED)))
+def test_transposed(case):
+    spatial, channels, outputs, kernel, options = TRANSPOSED[case]
+    for dtype in ("float64", "float32"):
+        compare(f"conv_transpose{len(spatial)}d", (2, channels, *spatial), (channels, outputs, *kernel), dtype, scale=10, **options)
+
+
+def test_without_batch_axis_without_bias_and_empty_batch():
+    compare("conv2d", (3, 7, 8), (5, 3, 3, 3), bias=False)
+    compare("conv_transpose1d", (3, 7), (3, 5, 4), stride=2)
+    compare("conv2d", (0, 3, 7, 8), (5, 3, 3, 3))
+    compare("conv_transpose2d", (0, 3, 7, 8), (3, 5, 3, 3))
+
+
+def test_winograd_switch():
+    try:
+        for backends.winograd in (True, False):
+            for case in ((2, 32, 17, 14), (1, 64, 7, 7), (3, 16, 30, 9)):
+                compare("conv2d", case, (32, case[1], 3, 3), "float32", padding=1, scale=20 if backends.winograd else 1)
+                compare("conv2d", case, (32, case[1], 3, 3), "float64", padding=1, scale=100)
+                compare("conv2d", case, (24, case[1], 3, 3), "float32", padding=0, scale=20 if backends.winograd else 1)
+    finally:
+        backends.winograd = True
+
+
+def test_result_does_not_depend_on_threads():
+    rng = np.random.RandomState(0)
+    cases = [((4, 32, 20, 20), (40, 32, 3, 3), {}), ((2, 1, 40, 40), (9, 1, 5, 5), {}), ((2, 48, 30, 30), (48, 1, 3, 3), dict(groups=48)),
+             ((8, 64, 12, 12), (96, 64, 1, 1), {}), ((3, 24, 31, 33), (40, 24, 3, 3), dict(stride=2))]
+    before = native.get_num_threads()
+    try:
+        for shape, weight_shape, options in cases:
+            x, w = rng.randn(*shape).astype("f"), rng.randn(*weight_shape).astype("f")
+            results = []
+            for threads in (1, 2, 3):
+                native.set_num_threads(threads)
+                a, b = leaf(x), leaf(w)
+                y = F.conv2d(a, b, None, **options)
+                y.backward(from_array(np.ones(y.shape, "f")))
+                results.append((y.detach().numpy(), a.grad.numpy(), b.grad.numpy()))
+            for first, other in itertools.product(results[:1], results[1:]):
+                assert all(np.array_equal(p, q) for p, q in zip(first, other))
+    finally:
+        native.set_num_threads(before)
+
+
+def test_channels_last_travels():
+    y = F.conv2d(ones(2, 3, 6, 6), ones(4, 3, 3, 3))
+    assert y.stride() == (4 * 4 * 4, 1, 4 * 4, 4)
+
+
+ERRORS = [
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(16, 8, 3, 3)),
+     r"Given groups=1, weight of size \[16, 8, 3, 3\], expected input\[2, 3, 8, 8\] to have 8 channels, but got 3 channels instead"),
+    (lambda: F.conv2d(ones(3, 8), ones(16, 8, 3, 3)), r"Expected 3D \(unbatched\) or 4D \(batched\) input to conv2d"),
+    (lambda: F.conv2d(ones(2, 3, 2, 2), ones(4, 3, 3, 3)), r"Kernel size can't be greater than actual input size"),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), stride=0), "non-positive stride is not supported"),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), padding=-1), "negative padding is not supported"),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), stride=(1, 1, 1)), "expected stride to be a single integer"),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), stride=2, padding="same"), "padding='same' is not supported"),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), ones(5)), "expected bias to be 1-dimensional with 4"),
+    (lambda: F.conv2d(ones(2, 4, 8, 8), ones(5, 2, 3, 3), groups=2), "expected weight to be divisible by 2"),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), from_array(np.ones((4, 3, 3, 3)))), "should be the same"),
+    (lambda: F.conv_transpose2d(ones(2, 3, 4, 4), ones(3, 2, 3, 3), output_padding=1), "output padding must be smaller"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(ERRORS)))
+def test_errors(case):
+    call, message = ERRORS[case]
+    with pytest.raises(RuntimeError, match=message):
+        call()
