@@ -23,13 +23,12 @@ X86 = {
 ISA = X86 if platform.machine().lower() in ("x86_64", "amd64") else {"neon": []}
 # -ffp-contract=fast: a*b + c is one FMA where the instruction set has it.  Never -ffast-math.
 COMMON = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-math-errno",
-          "-fno-trapping-math", "-g0"]
+          "-fno-trapping-math", "-g0", "-MMD"]
 # Cython's generated C is not ours to warn about.
-CYTHON = ["-O2", "-g0", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare",
+CYTHON = ["-O2", "-g0", "-MMD", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare",
           "-Wno-missing-field-initializers", "-Wno-cast-function-type", "-fno-math-errno"]
 EXTRA = shlex.split(os.environ.get("FASTNN_CFLAGS", ""))
 EXTRA_LINK = shlex.split(os.environ.get("FASTNN_LDFLAGS", ""))
-HEADERS = sorted(glob("csrc/**/*.[hdi]*", recursive=True))
 JOBS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -38,7 +37,23 @@ def modules():
     for path in sorted(glob("fastnn/**/*.pyx", recursive=True)):
         yield Extension(path[:-4].replace("/", "."), [path], include_dirs=[numpy.get_include(), "csrc"],
                         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-                        extra_compile_args=CYTHON + EXTRA, extra_link_args=EXTRA_LINK, depends=HEADERS)
+                        extra_compile_args=CYTHON + EXTRA, extra_link_args=EXTRA_LINK)
+
+
+def dependencies(target):
+    """What an object was compiled from, by the compiler's own account (-MMD); None when it was not compiled yet."""
+    try:
+        with open(target[:-2] + ".d") as f:
+            return f.read().replace("\\\n", " ").split(":", 1)[1].split()
+    except OSError:
+        return None
+
+
+def is_current(target):
+    """Is an object newer than everything it was compiled from?"""
+    sources = dependencies(target)
+    return sources is not None and os.path.exists(target) and all(
+        os.path.exists(s) and os.path.getmtime(s) < os.path.getmtime(target) for s in sources)
 
 
 class BuildExt(build_ext):
@@ -48,6 +63,18 @@ class BuildExt(build_ext):
         super().finalize_options()
         self.parallel = self.parallel or JOBS
 
+    def run(self):
+        """Build; in place, a module that fails keeps none of the others from being put where it belongs."""
+        in_place = self.inplace
+        try:
+            super().run()
+        except Exception:
+            if in_place:
+                self.extensions = [e for e in self.extensions if os.path.exists(
+                    os.path.join(self.build_lib, self.get_ext_filename(e.name)))]
+                self.copy_extensions_to_source()
+            raise
+
     def build_extensions(self):
         native = next(e for e in self.extensions if e.name == "fastnn.kernels.native")
         native.extra_objects = self.micro_kernels()
@@ -55,17 +82,21 @@ class BuildExt(build_ext):
         native.extra_link_args = [*native.extra_link_args, "-pthread"]
         super().build_extensions()
 
+    def build_extension(self, extension):
+        target = os.path.join(self.build_temp, extension.sources[0].rsplit(".", 1)[0] + ".o")
+        extension.depends = [*extension.depends, *(dependencies(target) or [])]
+        super().build_extension(extension)
+
     def micro_kernels(self):
         jobs = [(source, "common", []) for source in sorted(glob("csrc/*.c"))]
         jobs += [(source, isa, [f"-DFN_ISA={isa}", *flags]) for source in sorted(glob("csrc/micro/*.c"))
                  for isa, flags in ISA.items()]
-        newest_header = max(os.path.getmtime(h) for h in HEADERS)
 
         def compile_one(job):
             source, isa, flags = job
             folder = os.path.join(self.build_temp, isa)
             target = os.path.join(folder, source[:-2] + ".o")
-            if os.path.exists(target) and os.path.getmtime(target) > max(newest_header, os.path.getmtime(source)):
+            if is_current(target):
                 return target
             return self.compiler.compile([source], output_dir=folder, include_dirs=["csrc"],
                                          extra_postargs=[*COMMON, "-pthread", *flags, *EXTRA])[0]
@@ -74,13 +105,15 @@ class BuildExt(build_ext):
             return list(pool.map(compile_one, jobs))
 
 
-def directives():
-    found = {"language_level": 3, "cdivision": True,
-             "initializedcheck": False, "embedsignature": True, "embedsignature.format": "python"}
-    return found
+DIRECTIVES = {"language_level": 3, "cdivision": True, "initializedcheck": False, "embedsignature": True,
+              "embedsignature.format": "python"}
 
 
 if __name__ == "__main__":
-    setup(ext_modules=cythonize(list(modules()), compiler_directives=directives(), nthreads=JOBS if "develop" not in sys.argv else 0,
-                                language_level=3),
-          cmdclass={"build_ext": BuildExt})
+    wanted = list(modules())
+    # In place, go on past a module that Cython refuses, and say so at the end.
+    translated = cythonize(wanted, compiler_directives=DIRECTIVES, nthreads=JOBS, exclude_failures="--inplace" in sys.argv)
+    setup(ext_modules=translated, cmdclass={"build_ext": BuildExt})
+    refused = {e.name for e in wanted} - {e.name for e in translated}
+    if refused:
+        sys.exit(f"not translated: {', '.join(sorted(refused))}")

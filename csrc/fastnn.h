@@ -24,9 +24,9 @@ enum fn_role {
 };
 
 /* Data errors that only a driver can see; core turns them into IndexError and the like. */
-enum fn_status { FN_OK, FN_INDEX_OUT_OF_RANGE };
+enum fn_status { FN_OK, FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL };
 
-enum { FN_SLOTS = 12, FN_SIZES = 32, FN_SCALARS = 8 };
+enum { FN_SLOTS = 16, FN_SIZES = 32, FN_SCALARS = 8 };
 
 typedef struct fn_call fn_call;
 typedef void (*fn_driver)(fn_call *call);

@@ -7,7 +7,7 @@ from fastnn.kernels.native cimport FN_F32, FN_F64, fn_call, fn_kernel
 
 cdef struct Launch:
     fn_call call
-    PyObject* owner[12]         # the arrays behind the slots, borrowed until launch returns
+    PyObject* owner[16]         # the arrays behind the slots, borrowed until launch returns
 
 # Keep small calls under the GIL: dropping and taking it costs more than they do.
 cdef int launch(Launch* L) except -1

@@ -2,7 +2,7 @@
 cimport numpy as np
 
 from fastnn.core.storage cimport empty_1d
-from fastnn.kernels.native cimport FN_INDEX_OUT_OF_RANGE, current_threads
+from fastnn.kernels.native cimport FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL, current_threads
 
 np.import_array()
 
@@ -70,6 +70,9 @@ cdef int raise_status(fn_call* call) except -1:
         if "cross_entropy" in name or "nll" in name:
             raise IndexError(f"Target {call.fault} is out of bounds.")
         raise IndexError(f"{name}: index {call.fault} is out of bounds")
+    if call.status == FN_OUTSIDE_UNIT_INTERVAL:
+        operand = "target" if call.fault else "input"
+        raise RuntimeError(f"all elements of {operand} should be between 0 and 1")
     raise RuntimeError(f"{name}: failed with status {call.status}, value {call.fault}")
 
 

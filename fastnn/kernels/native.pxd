@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 cdef extern from "fastnn.h" nogil:
     enum: FN_F32, FN_F64, FN_I64, FN_I32, FN_U8, FN_BOOL
     enum: FN_IN, FN_OUT, FN_ACC, FN_STATE
-    enum: FN_OK, FN_INDEX_OUT_OF_RANGE
+    enum: FN_OK, FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL
     enum: FN_SLOTS, FN_SIZES, FN_SCALARS
 
     ctypedef struct fn_call
@@ -14,8 +14,8 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_kernel:
         const char* name
         int slots
-        const char* slot_name[12]
-        uint8_t role[12]
+        const char* slot_name[16]
+        uint8_t role[16]
         fn_driver run
         fn_scratch scratch
     ctypedef struct fn_call:
@@ -27,7 +27,7 @@ cdef extern from "fastnn.h" nogil:
         double flops
         double bytes
         void* scratch
-        void* slot[12]
+        void* slot[16]
         int64_t size[32]
         double scalar[8]
 

@@ -3,18 +3,55 @@ cimport numpy as np
 
 import numpy as np
 
-from fastnn.core.launch cimport host_call
+import fastnn.kernels.pointwise  # noqa: F401 (declares the kernels)
+
+from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
+from fastnn.core.storage cimport empty_like
+from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.ops.linear cimport column_sums
+
+np.import_array()
 
 cdef extern from "numpy/arrayobject.h":
     bint PyArray_IS_C_CONTIGUOUS(np.ndarray a)
 
-np.import_array()
+cdef const fn_kernel* COPY_STRIDED = kernel_named("copy_strided")
+cdef const fn_kernel* FILL = kernel_named("fill")
+
+cdef enum:
+    COPY_DIMS = 8       # as in kernels/pointwise.pyx
 
 
 cdef np.ndarray contiguous(np.ndarray a):
-    if PyArray_IS_C_CONTIGUOUS(a):
-        return a
-    return host_call("contiguous", np.ascontiguousarray, (a,))
+    return a if PyArray_IS_C_CONTIGUOUS(a) else copy_of(a)
+
+
+cdef np.ndarray copy_of(np.ndarray a):
+    cdef np.ndarray b = empty_like(a)
+    copy_into(b, a)
+    return b
+
+
+cdef int copy_into(np.ndarray target, np.ndarray source) except -1:
+    cdef Launch L
+    cdef int d, ndim = np.PyArray_NDIM(source)
+    cdef np.npy_intp item = np.PyArray_ITEMSIZE(source)
+    cdef bint whole = ndim <= COPY_DIMS
+    for d in range(ndim):
+        whole = whole and np.PyArray_STRIDE(source, d) % item == 0 and np.PyArray_STRIDE(target, d) % item == 0
+    if not whole:       # more axes than the kernel walks, or elements that straddle
+        host_call("copy", np.copyto, (target, source))
+        return 0
+    begin(&L, COPY_STRIDED, fn_dtype_of(source))
+    put(&L, 0, source)
+    put(&L, 1, target)
+    L.call.size[0], L.call.size[1] = item, ndim
+    for d in range(ndim):
+        L.call.size[2 + d] = np.PyArray_DIM(source, d)
+        L.call.size[2 + COPY_DIMS + d] = np.PyArray_STRIDE(source, d) // item
+        L.call.size[2 + 2 * COPY_DIMS + d] = np.PyArray_STRIDE(target, d) // item
+    L.call.bytes = 2.0 * np.PyArray_NBYTES(source)
+    return launch(&L)
 
 
 cdef np.ndarray sum_to_shape(np.ndarray g, tuple shape):
@@ -22,5 +59,17 @@ cdef np.ndarray sum_to_shape(np.ndarray g, tuple shape):
     if have == shape:
         return g
     cdef int extra = len(have) - len(shape)
+    if len(shape) == 1 and len(have) >= 1 and shape[0] == have[len(have) - 1] and PyArray_IS_C_CONTIGUOUS(g) and g.size:
+        return column_sums(g, np.PyArray_SIZE(g) // shape[0], shape[0])
     axes = tuple(range(extra)) + tuple([extra + i for i, n in enumerate(shape) if n == 1 and have[extra + i] != 1])
     return host_call("sum_to_shape", lambda a: np.asarray(a.sum(axis=axes)).reshape(shape), (g,))
+
+
+cdef int fill(np.ndarray a, double value) except -1:
+    cdef Launch L
+    begin(&L, FILL, fn_dtype_of(a))
+    put(&L, 0, a)
+    L.call.size[0] = np.PyArray_SIZE(a)
+    L.call.scalar[0] = value
+    L.call.bytes = np.PyArray_NBYTES(a)
+    return launch(&L)

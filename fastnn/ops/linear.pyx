@@ -19,6 +19,7 @@ from fastnn.core.tensor import Size, install
 np.import_array()
 
 cdef const fn_kernel* MATMUL = kernel_named("matmul")
+cdef const fn_kernel* MATMUL_ADD = kernel_named("matmul_add")
 cdef const fn_kernel* MATMUL_BATCHED = kernel_named("matmul_batched")
 cdef const fn_kernel* COLUMN_SUMS = kernel_named("column_sums")
 
@@ -29,11 +30,11 @@ cdef inline bint is_real(np.ndarray a) noexcept:
 
 
 cdef int run_matmul(np.ndarray a, np.ndarray b, np.ndarray bias, np.ndarray c, int64_t M, int64_t N, int64_t K,
-                    int64_t rsA, int64_t csA, int64_t rsB, int64_t csB) except -1:
-    """c[M][N] = a[M][K] b[K][N] + bias[N]; strides in bytes, c in C order."""
+                    int64_t rsA, int64_t csA, int64_t rsB, int64_t csB, bint accumulate=False) except -1:
+    """c[M][N] (+)= a[M][K] b[K][N] + bias[N]; strides in bytes, c in C order."""
     cdef Launch L
     cdef int64_t item = np.PyArray_ITEMSIZE(a)
-    begin(&L, MATMUL, fn_dtype_of(a))
+    begin(&L, MATMUL_ADD if accumulate else MATMUL, fn_dtype_of(a))
     put(&L, 0, a)
     put(&L, 1, b)
     put(&L, 2, bias)
@@ -56,10 +57,14 @@ cdef inline np.ndarray aligned(np.ndarray a):
     return a
 
 
+cdef int product_into(np.ndarray a, np.ndarray b, np.ndarray bias, np.ndarray c, bint accumulate) except -1:
+    return run_matmul(a, b, bias, c, np.PyArray_DIM(a, 0), np.PyArray_DIM(b, 1), np.PyArray_DIM(a, 1), np.PyArray_STRIDE(a, 0),
+                      np.PyArray_STRIDE(a, 1), np.PyArray_STRIDE(b, 0), np.PyArray_STRIDE(b, 1), accumulate)
+
+
 cdef np.ndarray multiply(np.ndarray a, np.ndarray b, np.ndarray bias):
     cdef np.ndarray c = empty_2d(np.PyArray_DIM(a, 0), np.PyArray_DIM(b, 1), np.PyArray_TYPE(a))
-    run_matmul(a, b, bias, c, np.PyArray_DIM(a, 0), np.PyArray_DIM(b, 1), np.PyArray_DIM(a, 1),
-               np.PyArray_STRIDE(a, 0), np.PyArray_STRIDE(a, 1), np.PyArray_STRIDE(b, 0), np.PyArray_STRIDE(b, 1))
+    product_into(a, b, bias, c, False)
     return c
 
 

@@ -1,0 +1,279 @@
+"""One layer of a recurrent network over a whole sequence, in one or both directions, with its gradient."""
+cimport cython
+cimport numpy as np
+from libc.stdint cimport int64_t
+
+import numpy as np
+
+import fastnn.kernels.gemm  # noqa: F401 (declares the kernels)
+import fastnn.kernels.recurrent  # noqa: F401
+
+from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
+from fastnn.core.storage cimport empty, empty_2d
+from fastnn.core.tape cimport Node, add
+from fastnn.core.tensor cimport Tensor, attach_outputs, grad_enabled, wants, wrap
+from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.ops.layout cimport contiguous
+from fastnn.ops.linear cimport column_sums, product_into
+
+np.import_array()
+
+cdef const fn_kernel* RECURRENT = kernel_named("recurrent")
+cdef const fn_kernel* RECURRENT_GRADIENT = kernel_named("recurrent_gradient")
+
+KINDS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
+cdef enum:
+    LSTM = 2
+    GRU = 3
+cdef int[4] GATES = [1, 1, 4, 3]
+
+# size[] of the kernels, as in kernels/recurrent.pyx
+cdef enum:
+    KIND, STEPS, BATCH, HIDDEN, OUT_WIDTH, REVERSE, H_STRIDE, W_ROW, W_COLUMN, P_ROW, P_COLUMN
+    DH_STRIDE = 12
+
+
+cdef class Layer:
+    """Sizes and saved arrays of one layer: what forward leaves for backward."""
+    cdef int kind, directions
+    cdef int64_t T, B, inputs, H, P, rows
+    cdef object sizes           # rows per step of packed sequences (int64), or None
+    cdef np.ndarray x, out, h0, c0
+    cdef list weights           # per direction: [w_ih, w_hh, b_ih, b_hh, w_hr], None where absent
+    cdef list gates, states, unprojected
+
+
+cdef dict zero_blocks = {}
+
+cdef np.ndarray zeros(int64_t n, int64_t m, int typenum):
+    """Read-only zeros (1, n, m) from one shared block per dtype."""
+    block = zero_blocks.get(typenum)
+    if block is None or block.size < n * m:
+        block = np.zeros(max(n * m, 4096), np.float64 if typenum == np.NPY_FLOAT64 else np.float32)
+        block.flags.writeable = False
+        zero_blocks[typenum] = block
+    return block[:n * m].reshape(n, m)
+
+
+cdef int fill_sizes(Launch* L, Layer layer, int direction) except -1:
+    cdef list w = layer.weights[direction]
+    cdef np.ndarray hh = w[1], hr = w[4]
+    cdef int64_t item = np.PyArray_ITEMSIZE(hh)
+    L.call.size[KIND], L.call.size[STEPS], L.call.size[BATCH] = layer.kind, layer.T, layer.B
+    L.call.size[HIDDEN], L.call.size[OUT_WIDTH], L.call.size[REVERSE] = layer.H, layer.P, direction
+    L.call.size[H_STRIDE] = layer.directions * layer.P
+    L.call.size[W_ROW], L.call.size[W_COLUMN] = np.PyArray_STRIDE(hh, 0) // item, np.PyArray_STRIDE(hh, 1) // item
+    if hr is not None:
+        L.call.size[P_ROW], L.call.size[P_COLUMN] = np.PyArray_STRIDE(hr, 0) // item, np.PyArray_STRIDE(hr, 1) // item
+    L.call.flops = 2.0 * layer.rows * layer.P * GATES[layer.kind] * layer.H + 40.0 * layer.rows * layer.H
+    L.call.bytes = <double>item * layer.rows * (GATES[layer.kind] + 2) * layer.H
+    return 0
+
+
+cdef int forward_direction(Layer layer, int d, np.ndarray h_last, np.ndarray c_last) except -1:
+    cdef Launch L
+    cdef list w = layer.weights[d]
+    cdef int typenum = np.PyArray_TYPE(layer.x)
+    cdef int64_t width = GATES[layer.kind] * layer.H
+    cdef np.ndarray gates = empty_2d(layer.rows, width, typenum), states = None, unprojected = None
+    cdef np.ndarray bias = w[2]
+    if bias is not None and layer.kind != GRU:
+        bias = add(w[2], w[3], False)
+    product_into(layer.x, (<np.ndarray>w[0]).T, bias, gates, False)
+    if layer.kind >= LSTM:
+        states = empty_2d(layer.rows, layer.H, typenum)
+    if w[4] is not None:
+        unprojected = empty_2d(layer.rows, layer.H, typenum)
+    begin(&L, RECURRENT, fn_dtype_of(gates))
+    fill_sizes(&L, layer, d)
+    put(&L, 0, gates)
+    put(&L, 1, w[1])
+    put(&L, 2, w[3] if layer.kind == GRU else None)
+    put(&L, 3, layer.h0[d])
+    put(&L, 4, layer.c0[d] if layer.kind == LSTM else None)
+    put(&L, 5, w[4])
+    put(&L, 6, layer.sizes)
+    put(&L, 7, (<object>layer.out)[:, d * layer.P:])
+    put(&L, 8, states)
+    put(&L, 9, h_last[d])
+    put(&L, 10, None if c_last is None else c_last[d])
+    put(&L, 11, unprojected)
+    launch(&L)
+    layer.gates.append(gates)
+    layer.states.append(states)
+    layer.unprojected.append(unprojected)
+    return 0
+
+
+cdef int backward_direction(Layer layer, int d, np.ndarray dout, np.ndarray dh_last, np.ndarray dc_last, np.ndarray dh0,
+                            np.ndarray dc0, np.ndarray dx, list weight_grads) except -1:
+    cdef Launch L
+    cdef list w = layer.weights[d]
+    cdef int typenum = np.PyArray_TYPE(layer.x)
+    cdef np.ndarray gates = layer.gates[d]
+    cdef np.ndarray dgates = empty_2d(layer.rows, np.PyArray_DIM(gates, 1), typenum), dhidden = dgates, dh_total = None
+    if layer.kind == GRU:
+        dhidden = empty_2d(layer.rows, np.PyArray_DIM(gates, 1), typenum)
+    if w[4] is not None:
+        dh_total = empty_2d(layer.rows, layer.P, typenum)
+    begin(&L, RECURRENT_GRADIENT, fn_dtype_of(gates))
+    fill_sizes(&L, layer, d)
+    L.call.size[DH_STRIDE] = layer.directions * layer.P
+    put(&L, 0, gates)
+    put(&L, 1, w[1])
+    put(&L, 2, layer.h0[d])
+    put(&L, 3, layer.c0[d] if layer.kind == LSTM else None)
+    put(&L, 4, w[4])
+    put(&L, 5, layer.sizes)
+    put(&L, 6, (<object>layer.out)[:, d * layer.P:])
+    put(&L, 7, layer.states[d])
+    put(&L, 8, None if dout is None else (<object>dout)[:, d * layer.P:])
+    put(&L, 9, None if dh_last is None else dh_last[d])
+    put(&L, 10, None if dc_last is None else dc_last[d])
+    put(&L, 11, dh0[d])
+    put(&L, 12, None if dc0 is None else dc0[d])
+    put(&L, 13, dgates)
+    put(&L, 14, dhidden if layer.kind == GRU else None)
+    put(&L, 15, dh_total)
+    launch(&L)
+    if dx is not None:
+        product_into(dgates, w[0], None, dx, d > 0)
+    weight_grads.append(product(dgates, layer.x))
+    weight_grads.append(hidden_weight_gradient(layer, d, dhidden))
+    if w[2] is not None:
+        weight_grads.append(column_sums(dgates, layer.rows, np.PyArray_DIM(dgates, 1)))
+        weight_grads.append(column_sums(dhidden, layer.rows, np.PyArray_DIM(dgates, 1)))
+    if w[4] is not None:
+        weight_grads.append(product(dh_total, layer.unprojected[d]))
+    return 0
+
+
+cdef np.ndarray product(np.ndarray a, np.ndarray b):
+    """a' b."""
+    cdef np.ndarray c = empty_2d(np.PyArray_DIM(a, 1), np.PyArray_DIM(b, 1), np.PyArray_TYPE(a))
+    product_into(a.T, b, None, c, False)
+    return c
+
+
+cdef np.ndarray hidden_weight_gradient(Layer layer, int d, dhidden):
+    """Sum over steps of dhidden' (h of the step before), h0 before the first."""
+    out = (<object>layer.out)[:, d * layer.P:(d + 1) * layer.P]
+    h0 = layer.h0[d]
+    cdef int64_t B = layer.B
+    if layer.sizes is not None:
+        before = host_call("states before", states_before, (out, h0, layer.sizes, d))
+        return product(dhidden, before)
+    first, later = (dhidden[-B:], dhidden[:-B]) if d else (dhidden[:B], dhidden[B:])
+    cdef np.ndarray c = product(first, h0)
+    if layer.T > 1:
+        product_into((<np.ndarray>later).T, out[B:] if d else out[:-B], None, c, True)
+    return c
+
+
+def states_before(out, h0, sizes, reverse):
+    """Row by row of packed sequences, the state that the step started from."""
+    before = np.empty((len(out), h0.shape[1]), out.dtype)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    for t, rows in enumerate(sizes):
+        here = before[starts[t]:starts[t + 1]]
+        s = t + 1 if reverse else t - 1
+        carried = min(rows, sizes[s]) if 0 <= s < len(sizes) else 0
+        if carried:
+            here[:carried] = out[starts[s]:starts[s] + carried]
+        here[carried:] = h0[carried:rows]
+    return before
+
+
+@cython.final
+cdef class RecurrentBackward(Node):
+    """extra: the Layer.  Inputs: x, h0, c0, then per direction w_ih, w_hh, b_ih, b_hh, w_hr as present."""
+
+    cdef object backward_many(self, list grads):
+        cdef Layer layer = self.extra
+        cdef int typenum = np.PyArray_TYPE(layer.x), d
+        cdef np.npy_intp[3] shape
+        cdef np.ndarray dout, dhn, dcn, dh0, dc0 = None, dx = None
+        cdef list weight_grads = []
+        dout = None if grads[0] is None else contiguous(grads[0])
+        if dout is not None:
+            dout = (<object>dout).reshape(layer.rows, -1)
+        dhn = None if grads[1] is None else contiguous(grads[1])
+        dcn = None if layer.kind != LSTM or grads[2] is None else contiguous(grads[2])
+        shape[0], shape[1], shape[2] = layer.directions, layer.B, layer.P
+        dh0 = empty(3, shape, typenum)
+        if layer.kind == LSTM:
+            shape[2] = layer.H
+            dc0 = empty(3, shape, typenum)
+        if self.nodes[0] is not None:
+            dx = empty_2d(layer.rows, layer.inputs, typenum)
+        for d in range(layer.directions):
+            backward_direction(layer, d, dout, dhn, dcn, dh0, dc0, dx, weight_grads)
+        if dx is not None:
+            dx = (<object>dx).reshape(self.a)
+        return tuple([dx, dh0, dc0] + weight_grads)
+
+
+def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, sizes=None):
+    """Run one layer of RNN_TANH, RNN_RELU, LSTM or GRU over a sequence.
+
+    Parameters
+    ----------
+    x : Tensor, shape (T, B, I), or (rows, I) with `sizes`
+    h0, c0 : Tensor, shape (directions, B, P) and (directions, B, H), or None for zeros
+    weights : list, per direction, of [w_ih, w_hh, b_ih, b_hh, w_hr] with None where absent
+    sizes : ndarray of int64, optional
+        Rows per time step of packed sequences.
+
+    Returns
+    -------
+    tuple of Tensor
+        Output (T, B, directions P) or (rows, directions P), last h (directions, B, P), and for an LSTM last c.
+    """
+    cdef Layer layer = Layer()
+    cdef np.ndarray w_hh = (<Tensor>weights[0][1]).array
+    cdef int typenum = np.PyArray_TYPE(x.array), d
+    cdef np.npy_intp[3] shape
+    cdef np.ndarray h_last, c_last = None
+    cdef object a = contiguous(x.array)
+    cdef RecurrentBackward node
+    layer.kind = KINDS[kind]
+    layer.directions = len(weights)
+    layer.sizes = sizes
+    layer.T, layer.B = (a.shape[0], a.shape[1]) if sizes is None else (len(sizes), sizes[0])
+    layer.inputs = a.shape[-1]
+    layer.rows = a.size // layer.inputs if layer.inputs else layer.T * layer.B
+    layer.H = np.PyArray_DIM(w_hh, 0) // GATES[layer.kind]
+    layer.P = np.PyArray_DIM(w_hh, 1)
+    layer.x = a.reshape(layer.rows, layer.inputs)
+    layer.weights = [[None if w is None else (<Tensor>w).array for w in direction] for direction in weights]
+    layer.out = empty_2d(layer.rows, layer.directions * layer.P, typenum)
+    layer.h0 = initial(h0, layer.directions, layer.B, layer.P, typenum)
+    if layer.kind == LSTM:
+        layer.c0 = initial(c0, layer.directions, layer.B, layer.H, typenum)
+    layer.gates, layer.states, layer.unprojected = [], [], []
+    shape[0], shape[1], shape[2] = layer.directions, layer.B, layer.P
+    h_last = empty(3, shape, typenum)
+    if layer.kind == LSTM:
+        shape[2] = layer.H
+        c_last = empty(3, shape, typenum)
+    for d in range(layer.directions):
+        forward_direction(layer, d, h_last, c_last)
+    cdef list outputs = [(<object>layer.out).reshape(a.shape[:-1] + (layer.directions * layer.P,)), h_last]
+    if c_last is not None:
+        outputs.append(c_last)
+    cdef list inputs = [x, h0, c0] + [w for direction in weights for w in direction if w is not None]
+    cdef bint record = False
+    for t in inputs:
+        record = record or wants(<Tensor>t)
+    if not (record and grad_enabled()):
+        return tuple([wrap(o) for o in outputs])
+    node = RecurrentBackward.__new__(RecurrentBackward)
+    node.extra = layer
+    node.a = (<object>x.array).shape
+    return attach_outputs(outputs, node, inputs)
+
+
+cdef np.ndarray initial(Tensor given, int64_t directions, int64_t B, int64_t width, int typenum):
+    if given is not None:
+        return contiguous(given.array)
+    return (<object>zeros(directions * B, width, typenum)).reshape(directions, B, width)
