@@ -1,0 +1,30 @@
+#include "isa.h"
+#include "../vmath.h"
+#include <math.h>
+
+static int check(int64_t n, const int64_t *t, int64_t classes, int64_t ignore, int64_t *fault) {
+    for (int64_t i = 0; i < n; i++)
+        if ((uint64_t)t[i] >= (uint64_t)classes && t[i] != ignore) {
+            *fault = t[i];
+            return 1;
+        }
+    return 0;
+}
+
+#define FN_REAL f
+#include "../real.h"
+#include "lanes.inc"
+#include "loss.inc"
+#include "margin.inc"
+#include "ctc.inc"
+#include "loss_table.inc"
+#undef FN_REAL
+#define FN_REAL d
+#include "../real.h"
+#include "lanes.inc"
+#include "loss.inc"
+#include "margin.inc"
+#include "ctc.inc"
+#include "loss_table.inc"
+
+const fn_loss_table *const FN_TABLE(loss)[2] = {&loss_f, &loss_d};

@@ -1,0 +1,454 @@
+"""Batch, layer, RMS, group, instance and local response normalisation.
+
+Batch normalisation has two cuts.  inner > 1, (N, C, inner): a block is a channel, its N rows merged in order.  inner == 1
+(a matrix of N rows and C channels, or images stored channels last): blocks of rows leave partial sums per channel in
+scratch, merged in block order.  Layer and group normalisation: a row or group is on its own; the gradients of weight and
+bias are partial sums of at most 32 blocks of rows.
+"""
+from libc.math cimport sqrt
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fn_norm_table:
+        void (*moment)(int64_t n, const void* x, double* moment) noexcept nogil
+        void (*affine)(int64_t n, const void* x, double mean, double scale, double shift, void* y) noexcept nogil
+        void (*sums)(int64_t n, const void* g, const void* x, double mean, double* sums) noexcept nogil
+        void (*affine_bwd)(int64_t n, const void* g, const void* x, double mean, double a, double b, double c,
+                           void* dx) noexcept nogil
+        void (*column_moment)(int64_t rows, int64_t C, const void* x, double* moment) noexcept nogil
+        void (*column_affine)(int64_t rows, int64_t C, const void* x, const void* mean, const void* scale,
+                              const void* shift, void* y) noexcept nogil
+        void (*column_sums)(int64_t rows, int64_t C, const void* g, const void* x, const void* mean,
+                            double* sums) noexcept nogil
+        void (*column_affine_bwd)(int64_t rows, int64_t C, const void* g, const void* x, const void* mean, const void* a,
+                                  const void* b, const void* c, void* dx) noexcept nogil
+        void (*layer)(int rms, int64_t rows, int64_t n, double eps, const void* x, const void* w, const void* b, void* y,
+                      void* mean, void* rstd) noexcept nogil
+        void (*layer_bwd)(int rms, int64_t rows, int64_t n, const void* x, const void* w, const void* mean,
+                          const void* rstd, const void* g, void* dx, void* dw, void* db) noexcept nogil
+        void (*group)(int64_t channels, int64_t inner, const void* x, const void* w, const void* b, double mean,
+                      double rstd, void* y) noexcept nogil
+        void (*group_bwd)(int64_t channels, int64_t inner, const void* x, const void* w, const void* g, double mean,
+                          double rstd, void* dx, double* sums) noexcept nogil
+        void (*add)(int64_t n, const void* x, void* y) noexcept nogil
+        void (*response)(int64_t C, int64_t inner, int64_t size, double alpha, double beta, double k, const void* x,
+                         void* d, void* y) noexcept nogil
+        void (*response_bwd)(int64_t C, int64_t inner, int64_t size, double alpha, double beta, const void* x,
+                             const void* d, const void* g, void* dx) noexcept nogil
+    ctypedef struct tables "fn_table":
+        const fn_norm_table* norm[2]
+
+cdef enum: BLOCK = 16384
+
+# size = N, C, inner, cumulative?; scalar = eps, momentum.  inner == 1: rows of C channels.
+cdef fn_kernel batch_norm_fwd, batch_norm_eval_fwd
+# size = N, C, inner, eval?; scalar = eps.  In eval `rstd` holds the running variance.
+cdef fn_kernel batch_norm_bwd
+# size = rows, n, rms?; scalar = eps.
+cdef fn_kernel layer_norm_fwd, layer_norm_bwd
+# size = N, C, inner, groups; scalar = eps.
+cdef fn_kernel group_norm_fwd, group_norm_bwd
+# size = N, C, inner; scalar = momentum.
+cdef fn_kernel instance_norm_statistics
+# size = N, C, inner, window; scalar = alpha, beta, k.
+cdef fn_kernel local_response_norm_fwd, local_response_norm_bwd
+
+
+cdef inline const fn_norm_table* kernels(const fn_call* call) noexcept nogil:
+    return (<const tables*>table).norm[1 if call.dtype == FN_F64 else 0]
+
+cdef inline char* at(const fn_call* call, const void* p, int64_t i) noexcept nogil:
+    """The i-th element of an array of the call's dtype; NULL stays NULL."""
+    return NULL if p == NULL else <char*>p + i * (8 if call.dtype == FN_F64 else 4)
+
+cdef inline double get(const fn_call* call, const void* p, int64_t i, double absent) noexcept nogil:
+    if p == NULL:
+        return absent
+    return (<const double*>p)[i] if call.dtype == FN_F64 else (<const float*>p)[i]
+
+cdef inline void put(const fn_call* call, void* p, int64_t i, double v) noexcept nogil:
+    if p == NULL:
+        return
+    if call.dtype == FN_F64:
+        (<double*>p)[i] = v
+    else:
+        (<float*>p)[i] = <float>v
+
+cdef inline int64_t rows_per_block(int64_t C) noexcept nogil:
+    return max(BLOCK // max(C, 1), 16)
+
+cdef inline int64_t blocks_of(int64_t rows, int64_t span) noexcept nogil:
+    return (rows + span - 1) // span
+
+
+# ---- batch normalisation, training -----------------------------------------------------------------------------
+cdef struct Batch:
+    fn_call* call
+    int64_t N, C, inner, span
+    double momentum
+    double* partial             # inner == 1: per block double[2][C]
+    void* coefficients          # inner == 1: rows of C values in the call's dtype
+
+cdef Batch batch_of(fn_call* call) noexcept nogil:
+    cdef Batch b
+    b.call = call
+    b.momentum = 0
+    b.N, b.C, b.inner = call.size[0], call.size[1], call.size[2]
+    b.span = rows_per_block(b.C)
+    b.partial = <double*>call.scratch
+    b.coefficients = <char*>call.scratch + (blocks_of(b.N, b.span) * 2 * b.C * 8 if b.inner == 1 else 0)
+    return b
+
+cdef int64_t batch_scratch(const fn_call* call) noexcept nogil:
+    """Partial sums of every block of rows, and four coefficients per channel."""
+    cdef int64_t C = call.size[1]
+    return (blocks_of(call.size[0], rows_per_block(C)) * 2 + 4) * C * 8 if call.size[2] == 1 else 0
+
+cdef inline void merge(double* moment, double seen, double count, double mean, double squares) noexcept nogil:
+    """Chan's rule: join the moment of `count` more values to that of `seen`."""
+    cdef double delta = mean - moment[0], all = seen + count
+    moment[0] += delta * (count / all)
+    moment[1] += squares + delta * delta * (seen * count / all)
+
+cdef double finish_channel(const Batch* b, int64_t c, double mean, double squares) noexcept nogil:
+    """Store a channel's statistics and move its running ones (with the unbiased variance); returns its 1 / std."""
+    cdef fn_call* call = b.call
+    cdef double n = <double>(b.N * b.inner), var = squares / n, m = b.momentum
+    cdef double rstd = 1 / sqrt(var + call.scalar[0])
+    put(call, call.slot[6], c, mean)
+    put(call, call.slot[7], c, rstd)
+    if call.slot[3] != NULL:
+        put(call, call.slot[3], c, (1 - m) * get(call, call.slot[3], c, 0) + m * mean)
+        put(call, call.slot[4], c, (1 - m) * get(call, call.slot[4], c, 0) + m * (squares / (n - 1)))
+    return rstd
+
+cdef void batch_channel(void* context, int64_t c, int worker) noexcept nogil:
+    cdef Batch* b = <Batch*>context
+    cdef fn_call* call = b.call
+    cdef double moment[2]
+    cdef double piece[2]
+    cdef int64_t n, first
+    cdef double rstd
+    moment[0] = moment[1] = 0
+    for n in range(b.N):
+        kernels(call).moment(b.inner, at(call, call.slot[0], (n * b.C + c) * b.inner), piece)
+        merge(moment, <double>(n * b.inner), <double>b.inner, piece[0], piece[1])
+    rstd = finish_channel(b, c, moment[0], moment[1])
+    for n in range(b.N):
+        first = (n * b.C + c) * b.inner
+        kernels(call).affine(b.inner, at(call, call.slot[0], first), moment[0], rstd * get(call, call.slot[1], c, 1),
+                             get(call, call.slot[2], c, 0), at(call, call.slot[8], first))
+
+cdef void column_moment_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Batch* b = <Batch*>context
+    cdef int64_t first = block * b.span
+    kernels(b.call).column_moment(min(b.span, b.N - first), b.C, at(b.call, b.call.slot[0], first * b.C),
+                                  b.partial + block * 2 * b.C)
+
+cdef void column_affine_block(void* context, int64_t block, int worker) noexcept nogil:
+    """y = (x - mean) scale + shift; the three are rows 0, 1, 2 of the coefficients."""
+    cdef Batch* b = <Batch*>context
+    cdef fn_call* call = b.call
+    cdef int64_t first = block * b.span
+    cdef void* y = call.slot[8] if call.kernel == &batch_norm_fwd else call.slot[5]
+    kernels(call).column_affine(min(b.span, b.N - first), b.C, at(call, call.slot[0], first * b.C), b.coefficients,
+                                at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C), at(call, y, first * b.C))
+
+cdef void batch_columns(Batch* b) noexcept nogil:
+    cdef fn_call* call = b.call
+    cdef int64_t blocks = blocks_of(b.N, b.span), k, c
+    cdef int threads = threads_for(call)
+    cdef double moment[2]
+    cdef double* part
+    cdef double rstd
+    parallel(blocks, threads, column_moment_block, b)
+    for c in range(b.C):
+        moment[0] = b.partial[c]
+        moment[1] = b.partial[b.C + c]
+        for k in range(1, blocks):
+            part = b.partial + k * 2 * b.C
+            merge(moment, <double>(k * b.span), <double>min(b.span, b.N - k * b.span), part[c], part[b.C + c])
+        rstd = finish_channel(b, c, moment[0], moment[1])
+        put(call, b.coefficients, c, moment[0])
+        put(call, b.coefficients, b.C + c, rstd * get(call, call.slot[1], c, 1))
+        put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
+    parallel(blocks, threads, column_affine_block, b)
+
+cdef void batch_norm_run(fn_call* call) noexcept nogil:
+    """y = (x - mean) / sqrt(var + eps) w + b with the batch's statistics; counts the batch and moves the running ones."""
+    cdef Batch b = batch_of(call)
+    cdef int64_t* tracked = <int64_t*>call.slot[5]
+    b.momentum = call.scalar[1]
+    if tracked != NULL:
+        tracked[0] += 1
+        if call.size[3]:
+            b.momentum = 1.0 / <double>tracked[0]
+    if b.inner == 1:
+        batch_columns(&b)
+    else:
+        parallel(b.C, threads_for(call), batch_channel, &b)
+
+
+# ---- batch normalisation with given statistics ------------------------------------------------------------------
+cdef void eval_block(void* context, int64_t block, int worker) noexcept nogil:
+    """Rows block * span ... of the N * C rows of `inner`."""
+    cdef Batch* b = <Batch*>context
+    cdef fn_call* call = b.call
+    cdef int64_t row, c, first = block * b.span
+    for row in range(first, min(first + b.span, b.N * b.C)):
+        c = row % b.C
+        kernels(call).affine(b.inner, at(call, call.slot[0], row * b.inner), get(call, call.slot[3], c, 0),
+                             get(call, call.slot[1], c, 1) / sqrt(get(call, call.slot[4], c, 0) + call.scalar[0]),
+                             get(call, call.slot[2], c, 0), at(call, call.slot[5], row * b.inner))
+
+cdef void batch_norm_eval_run(fn_call* call) noexcept nogil:
+    cdef Batch b = batch_of(call)
+    cdef int64_t c
+    if b.inner == 1:
+        for c in range(b.C):
+            put(call, b.coefficients, c, get(call, call.slot[3], c, 0))
+            put(call, b.coefficients, b.C + c,
+                get(call, call.slot[1], c, 1) / sqrt(get(call, call.slot[4], c, 0) + call.scalar[0]))
+            put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
+        parallel(blocks_of(b.N, b.span), threads_for(call), column_affine_block, &b)
+    else:
+        b.span = rows_per_block(b.inner)
+        parallel(blocks_of(b.N * b.C, b.span), threads_for(call), eval_block, &b)
+
+
+# ---- batch normalisation, backward ---------------------------------------------------------------------------------
+cdef struct Slope:
+    double a, b, c              # dx = a g + b (x - mean) + c
+
+cdef inline double rstd_of(const fn_call* call, int64_t c) noexcept nogil:
+    cdef double v = get(call, call.slot[3], c, 1)
+    return 1 / sqrt(v + call.scalar[0]) if call.size[3] else v
+
+cdef Slope finish_gradient(const Batch* b, int64_t c, double g, double gx) noexcept nogil:
+    """dw and db of a channel from sum g and sum g (x - mean), and the coefficients of dx."""
+    cdef fn_call* call = b.call
+    cdef double rstd = rstd_of(call, c), n = <double>(b.N * b.inner)
+    cdef Slope s
+    put(call, call.slot[6], c, gx * rstd)
+    put(call, call.slot[7], c, g)
+    s.a = rstd * get(call, call.slot[1], c, 1)
+    s.b = 0 if call.size[3] else -s.a * rstd * rstd * gx / n
+    s.c = 0 if call.size[3] else -s.a * g / n
+    return s
+
+cdef void batch_channel_bwd(void* context, int64_t c, int worker) noexcept nogil:
+    cdef Batch* b = <Batch*>context
+    cdef fn_call* call = b.call
+    cdef double sums[2]
+    cdef double g = 0, gx = 0, mean = get(call, call.slot[2], c, 0)
+    cdef int64_t n, first
+    for n in range(b.N):
+        first = (n * b.C + c) * b.inner
+        kernels(call).sums(b.inner, at(call, call.slot[4], first), at(call, call.slot[0], first), mean, sums)
+        g += sums[0]
+        gx += sums[1]
+    cdef Slope s = finish_gradient(b, c, g, gx)
+    if call.slot[5] == NULL:
+        return
+    for n in range(b.N):
+        first = (n * b.C + c) * b.inner
+        kernels(call).affine_bwd(b.inner, at(call, call.slot[4], first), at(call, call.slot[0], first), mean,
+                                 s.a, s.b, s.c, at(call, call.slot[5], first))
+
+cdef void column_sums_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Batch* b = <Batch*>context
+    cdef fn_call* call = b.call
+    cdef int64_t first = block * b.span
+    kernels(call).column_sums(min(b.span, b.N - first), b.C, at(call, call.slot[4], first * b.C),
+                              at(call, call.slot[0], first * b.C), call.slot[2], b.partial + block * 2 * b.C)
+
+cdef void column_affine_bwd_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Batch* b = <Batch*>context
+    cdef fn_call* call = b.call
+    cdef int64_t first = block * b.span
+    kernels(call).column_affine_bwd(min(b.span, b.N - first), b.C, at(call, call.slot[4], first * b.C),
+                                    at(call, call.slot[0], first * b.C), call.slot[2], b.coefficients,
+                                    at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C),
+                                    at(call, call.slot[5], first * b.C))
+
+cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
+    """dx, dw, db from g; dx, dw, db may be absent."""
+    cdef Batch b = batch_of(call)
+    cdef int threads = threads_for(call)
+    cdef int64_t blocks = blocks_of(b.N, b.span), k, c
+    cdef double g, gx
+    cdef Slope s
+    if b.inner != 1:
+        parallel(b.C, threads, batch_channel_bwd, &b)
+        return
+    parallel(blocks, threads, column_sums_block, &b)
+    for c in range(b.C):
+        g = gx = 0
+        for k in range(blocks):
+            g += b.partial[k * 2 * b.C + c]
+            gx += b.partial[(k * 2 + 1) * b.C + c]
+        s = finish_gradient(&b, c, g, gx)
+        put(call, b.coefficients, c, s.a)
+        put(call, b.coefficients, b.C + c, s.b)
+        put(call, b.coefficients, 2 * b.C + c, s.c)
+    if call.slot[5] != NULL:
+        parallel(blocks, threads, column_affine_bwd_block, &b)
+
+
+# ---- layer and RMS normalisation ---------------------------------------------------------------------------------------
+cdef void layer_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t n = call.size[1], span = max(BLOCK // max(n, 1), 1), first = block * span
+    kernels(call).layer(<int>call.size[2], min(span, call.size[0] - first), n, call.scalar[0],
+                        at(call, call.slot[0], first * n), call.slot[1], call.slot[2], at(call, call.slot[5], first * n),
+                        at(call, call.slot[3], first), at(call, call.slot[4], first))
+
+cdef void layer_norm_run(fn_call* call) noexcept nogil:
+    """y = (x - mean) rstd w + b over rows of n; rms: mean 0."""
+    parallel(blocks_of(call.size[0], max(BLOCK // max(call.size[1], 1), 1)), threads_for(call), layer_block, call)
+
+cdef inline int64_t layer_span(const fn_call* call) noexcept nogil:
+    """Rows per block of partial dw and db: at most 32 blocks."""
+    return max(blocks_of(call.size[0], 32), 8)
+
+cdef void layer_bwd_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t n = call.size[1], span = layer_span(call), first = block * span
+    cdef char* part = at(call, call.scratch, block * 2 * n)
+    if call.slot[6] != NULL or call.slot[7] != NULL:
+        memset(part, 0, 2 * n * (8 if call.dtype == FN_F64 else 4))
+    kernels(call).layer_bwd(<int>call.size[2], min(span, call.size[0] - first), n, at(call, call.slot[0], first * n),
+                            call.slot[1], at(call, call.slot[2], first), at(call, call.slot[3], first),
+                            at(call, call.slot[4], first * n), at(call, call.slot[5], first * n),
+                            NULL if call.slot[6] == NULL else part, NULL if call.slot[7] == NULL else at(call, part, n))
+
+cdef void layer_norm_bwd_run(fn_call* call) noexcept nogil:
+    cdef int64_t n = call.size[1], blocks = blocks_of(call.size[0], layer_span(call)), k
+    cdef int64_t width = 8 if call.dtype == FN_F64 else 4
+    parallel(blocks, threads_for(call), layer_bwd_block, call)
+    if call.slot[6] != NULL:
+        memset(call.slot[6], 0, n * width)
+        for k in range(blocks):
+            kernels(call).add(n, at(call, call.scratch, k * 2 * n), call.slot[6])
+    if call.slot[7] != NULL:
+        memset(call.slot[7], 0, n * width)
+        for k in range(blocks):
+            kernels(call).add(n, at(call, call.scratch, (k * 2 + 1) * n), call.slot[7])
+
+cdef int64_t layer_norm_bwd_scratch(const fn_call* call) noexcept nogil:
+    if call.slot[6] == NULL and call.slot[7] == NULL:
+        return 0
+    return blocks_of(call.size[0], layer_span(call)) * 2 * call.size[1] * 8
+
+
+# ---- group normalisation: the N * G groups are rows of (C / G) * inner -----------------------------------------------------
+cdef inline int64_t group_elements(const fn_call* call) noexcept nogil:
+    return call.size[1] // call.size[3] * call.size[2]
+
+cdef void group_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t G = call.size[3], channels = call.size[1] // G, n = group_elements(call), row, first
+    cdef int64_t span = max(BLOCK // max(n, 1), 1), rows = call.size[0] * G
+    cdef double moment[2]
+    cdef double rstd
+    first = block * span
+    for row in range(first, min(first + span, rows)):
+        kernels(call).moment(n, at(call, call.slot[0], row * n), moment)
+        moment[1] /= <double>n
+        rstd = 1 / sqrt(moment[1] + call.scalar[0])
+        put(call, call.slot[3], row, moment[0])
+        put(call, call.slot[4], row, rstd)
+        put(call, call.slot[5], row, moment[1])
+        kernels(call).group(channels, call.size[2], at(call, call.slot[0], row * n),
+                            at(call, call.slot[1], row % G * channels), at(call, call.slot[2], row % G * channels),
+                            moment[0], rstd, at(call, call.slot[6], row * n))
+
+cdef void group_norm_run(fn_call* call) noexcept nogil:
+    """y = (x - mean) rstd w + b, statistics per sample and group, w and b per channel."""
+    parallel(blocks_of(call.size[0] * call.size[3], max(BLOCK // max(group_elements(call), 1), 1)), threads_for(call),
+             group_block, call)
+
+cdef void group_bwd_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t G = call.size[3], channels = call.size[1] // G, n = group_elements(call), row, first
+    cdef int64_t span = max(BLOCK // max(n, 1), 1), rows = call.size[0] * G
+    first = block * span
+    for row in range(first, min(first + span, rows)):
+        kernels(call).group_bwd(channels, call.size[2], at(call, call.slot[0], row * n),
+                                at(call, call.slot[1], row % G * channels), at(call, call.slot[4], row * n),
+                                get(call, call.slot[2], row, 0), get(call, call.slot[3], row, 0),
+                                at(call, call.slot[5], row * n), <double*>call.scratch + row * channels * 2)
+
+cdef void group_norm_bwd_run(fn_call* call) noexcept nogil:
+    cdef int64_t N = call.size[0], C = call.size[1], n, c
+    cdef double* sums = <double*>call.scratch
+    cdef double g, gx
+    parallel(blocks_of(N * call.size[3], max(BLOCK // max(group_elements(call), 1), 1)), threads_for(call),
+             group_bwd_block, call)
+    if call.slot[6] == NULL and call.slot[7] == NULL:
+        return
+    for c in range(C):
+        g = gx = 0
+        for n in range(N):
+            g += sums[(n * C + c) * 2]
+            gx += sums[(n * C + c) * 2 + 1]
+        put(call, call.slot[6], c, gx)
+        put(call, call.slot[7], c, g)
+
+cdef int64_t group_norm_bwd_scratch(const fn_call* call) noexcept nogil:
+    return call.size[0] * call.size[1] * 16
+
+cdef void instance_statistics_run(fn_call* call) noexcept nogil:
+    """Running mean and unbiased variance per channel, from those of its N instances."""
+    cdef int64_t N = call.size[0], C = call.size[1], n, c
+    cdef double m = call.scalar[0], inner = <double>call.size[2], mean, var
+    for c in range(C):
+        mean = var = 0
+        for n in range(N):
+            mean += get(call, call.slot[0], n * C + c, 0)
+            var += get(call, call.slot[1], n * C + c, 0)
+        put(call, call.slot[2], c, (1 - m) * get(call, call.slot[2], c, 0) + m * mean / N)
+        put(call, call.slot[3], c, (1 - m) * get(call, call.slot[3], c, 0) + m * var / N * (inner / (inner - 1)))
+
+
+# ---- local response normalisation: a block is one sample -----------------------------------------------------------------
+cdef void response_block(void* context, int64_t n, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t first = n * call.size[1] * call.size[2]
+    kernels(call).response(call.size[1], call.size[2], call.size[3], call.scalar[0], call.scalar[1], call.scalar[2],
+                           at(call, call.slot[0], first), at(call, call.slot[1], first), at(call, call.slot[2], first))
+
+cdef void local_response_norm_run(fn_call* call) noexcept nogil:
+    parallel(call.size[0], threads_for(call), response_block, call)
+
+cdef void response_bwd_block(void* context, int64_t n, int worker) noexcept nogil:
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t first = n * call.size[1] * call.size[2]
+    kernels(call).response_bwd(call.size[1], call.size[2], call.size[3], call.scalar[0], call.scalar[1],
+                               at(call, call.slot[0], first), at(call, call.slot[1], first),
+                               at(call, call.slot[2], first), at(call, call.slot[3], first))
+
+cdef void local_response_norm_bwd_run(fn_call* call) noexcept nogil:
+    parallel(call.size[0], threads_for(call), response_bwd_block, call)
+
+
+declare(&batch_norm_fwd, "batch_norm_fwd",
+        "x:in w:in b:in running_mean:state running_var:state tracked:state mean:out rstd:out y:out", batch_norm_run,
+        batch_scratch)
+declare(&batch_norm_eval_fwd, "batch_norm_eval_fwd", "x:in w:in b:in mean:in var:in y:out", batch_norm_eval_run,
+        batch_scratch)
+declare(&batch_norm_bwd, "batch_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", batch_norm_bwd_run,
+        batch_scratch)
+declare(&layer_norm_fwd, "layer_norm_fwd", "x:in w:in b:in mean:out rstd:out y:out", layer_norm_run, NULL)
+declare(&layer_norm_bwd, "layer_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", layer_norm_bwd_run,
+        layer_norm_bwd_scratch)
+declare(&group_norm_fwd, "group_norm_fwd", "x:in w:in b:in mean:out rstd:out var:out y:out", group_norm_run, NULL)
+declare(&group_norm_bwd, "group_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", group_norm_bwd_run,
+        group_norm_bwd_scratch)
+declare(&instance_norm_statistics, "instance_norm_statistics",
+        "mean:in var:in running_mean:state running_var:state", instance_statistics_run, NULL)
+declare(&local_response_norm_fwd, "local_response_norm_fwd", "x:in d:out y:out", local_response_norm_run, NULL)
+declare(&local_response_norm_bwd, "local_response_norm_bwd", "x:in d:in g:in dx:out", local_response_norm_bwd_run, NULL)
