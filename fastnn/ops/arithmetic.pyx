@@ -19,6 +19,8 @@ from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.core.tensor import install
 from fastnn.ops.promotion import result_dtype
 
+__all__ = ["add", "div", "divide", "mul", "multiply", "sub", "subtract", "true_divide"]
+
 np.import_array()
 
 cdef extern from "numpy/arrayobject.h":
@@ -425,6 +427,8 @@ def div_(self, other, *, rounding_mode=None):
     """Divide in place."""
     return in_place("div", lambda x, y: div(x, y, rounding_mode=rounding_mode), self, other)
 
+
+subtract, multiply, divide, true_divide = sub, mul, div, div
 
 for method, function in [("add", add), ("sub", sub), ("mul", mul), ("div", div), ("subtract", sub), ("multiply", mul),
                          ("divide", div), ("true_divide", div), ("add_", add_), ("sub_", sub_), ("mul_", mul_), ("div_", div_),

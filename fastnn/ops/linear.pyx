@@ -16,6 +16,8 @@ from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size, install
 
+__all__ = ["matmul"]     # linear is public in nn.functional
+
 np.import_array()
 
 cdef const fn_kernel* MATMUL = kernel_named("matmul")
