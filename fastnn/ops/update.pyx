@@ -171,6 +171,11 @@ def state_like(Tensor p, values):
     return wrap(a)
 
 
+def on_host(str name, function, *inputs):
+    """Call a function that no kernel replaces, in sight of a recorder."""
+    return host_call(name, function, inputs)
+
+
 def clear_gradients(list params, bint set_to_none):
     """Forget the gradients of parameters, or set them to zero."""
     cdef Tensor p, g
@@ -186,7 +191,7 @@ def clear_gradients(list params, bint set_to_none):
 
 # ---- clipping ------------------------------------------------------------------------------------------------------
 def total_norm(list tensors, double norm_type, double max_norm):
-    """Norm of all tensors together as a tensor, and min(1, max_norm / (norm + 1e-6)) as a float64 array of one element."""
+    """Norm of all tensors together as a tensor, and min(1, max_norm / (norm + 1e-6)) as a float64 array of length 1."""
     cdef Launch L
     cdef Tensor t
     cdef int i, count = len(tensors), dtype = np.NPY_FLOAT32

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.core.grad_mode import enable_grad
 from fastnn.core.tensor import Tensor, from_array
-from fastnn.ops.update import SCALARS, clear_gradients, refresh, state_like, step
+from fastnn.ops.update import SCALARS, clear_gradients, on_host, refresh, state_like, step
 
 HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
          "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
@@ -162,7 +162,9 @@ class Optimizer:
         step(self)
         return loss
 
-    _hooked_step = hooked(_step)
+    @hooked
+    def _hooked_step(self, closure=None):
+        return self._step(closure)
 
     _family = None      # of kernels, a key of HYPER in kernels/update.pyx
 
@@ -301,6 +303,28 @@ class Optimizer:
     def register_load_state_dict_post_hook(self, hook, prepend=False):
         """Call ``hook(optimizer)`` after loading."""
         return RemovableHandle(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+
+
+class HostOptimizer(Optimizer):
+    """Base of optimizers whose update is NumPy's, not a kernel's: a subclass implements ``_update(p, grad, state, group)``.
+
+    A compiled step cannot replay them and says so.
+    """
+
+    def _step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    state = self.state[p]
+                    for key, value in self._init_state(p, group).items() if not state else ():
+                        state[key] = value
+                    on_host(f"optim.{type(self).__name__}", self._update, p.array, p.grad.array, state, group)
+                    p.detach()._touch()
+        return loss
 
 
 def take_params(group):
