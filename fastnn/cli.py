@@ -10,7 +10,7 @@ import fastnn
 import fastnn.kernels.native as native
 from fastnn.tour import chapters
 
-PEER_SECONDS = 4.0
+PEER_SECONDS = 4.0      # for all networks together: on a busy machine torch can take minutes
 
 
 def main(arguments=None):
@@ -41,17 +41,17 @@ def tour(options):
     peer = torch_with(threads) if options.torch else None
     for chapter, ours in zip(asked, results, strict=True):
         if peer is not None and chapter.peer:
-            report(chapter, peer, ours)
+            report(chapter, peer, ours, PEER_SECONDS / len(asked))
     if options.torch and peer is None:
         print("\ntorch is not installed: no comparison")
     return 0
 
 
-def report(chapter, library, ours=None):
-    """Run a chapter with a library and print what came out; beside `ours`, the peer's run has a limit of time."""
+def report(chapter, library, ours=None, seconds=None):
+    """Run a chapter with a library and print what came out; with torch: beside `ours`, for so many seconds at most."""
     if ours is None:
         print(f"\n{chapter.title}")
-    result = chapter.run(library, progress_bar(chapter.name) if ours is None else at_most(PEER_SECONDS))
+    result = chapter.run(library, progress_bar(chapter.name) if ours is None else at_most(seconds))
     speed = result.samples / result.seconds
     line = (f"  {library.__name__:6s}  {result.accuracy:6.1%} of {result.held_out} held-out digits   "
             f"{result.seconds:6.2f} s   {speed:9,.0f} samples/s")
@@ -64,7 +64,7 @@ def report(chapter, library, ours=None):
 
 
 def at_most(seconds):
-    """A wrapper for the range of epochs that ends when the time is over: on a busy machine torch can take minutes."""
+    """A wrapper for the range of epochs that ends when the time is over."""
     def limited(epochs):
         end = time.perf_counter() + seconds
         for epoch in epochs:
