@@ -50,6 +50,7 @@ cdef enum:
     NC = 512
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
     NO_PACK_ROWS = 96           # up to here a second look at B costs less than a copy of it
+    LARGE = 1 << 20
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
     BLOCK_FLOP = 500_000
     BLOCKS = 16
@@ -98,6 +99,8 @@ cdef double cycles(const gemm_args* g, int64_t lanes) noexcept nogil:
     cdef double M = g.M, N = g.N, K = g.K, turned = 0
     if g.csB != 1 and not g.packed:
         turned += K * N
+    if g.csA != 1 and g.K > 2 * SHORT:
+        turned += M * K
     if g.csC != 1:
         turned += M * N * (2 if g.accumulate else 1)
     return M * K * ceil_div(g.N, lanes) + turned * TURN / lanes
@@ -138,20 +141,23 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
         g.csB != 1
         or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails)
         or (g.M > NO_PACK_ROWS and g.K > 64 and g.rsB > 2 * strip))
-    p.pack_a = g.csA != 1 and g.M > 1 and g.K > 32 and g.csA * p.element > 256 and g.N > 2 * strip
+    p.pack_a = g.csA != 1 and g.M > 1 and g.K > 2 * SHORT and g.csA * p.element > 256 and g.N > 2 * strip
     cdef bint in_place = not (p.pack_b or g.packed)
+    # a B beyond the second-level cache is swept once, KC whole rows at a time: a strip down all of it would touch a page
+    # per row, and come back to each page for every strip
+    cdef bint large = in_place and g.csB == 1 and g.K * g.N * p.element > LARGE
     p.width = p.kernels.columns_for(g.M) if in_place else strip
     p.kc = g.K
     if p.pack_b and g.M <= 12:
         p.kc = KC_FEW
-    elif p.pack_b or g.packed or g.M > NO_PACK_ROWS:
+    elif p.pack_b or g.packed or g.M > NO_PACK_ROWS or large:
         p.kc = KC
-    elif g.M == 1 and g.csB == 1:
+    if in_place and g.csB == 1 and g.M == 1:
         p.kc = KC_ONE
     if in_place and not p.turn_c and g.csB == 1 and (g.M == 1 or g.K <= SHORT):
         p.width = round_up(g.N, p.kernels.lanes)
     p.kc = max(1, min(p.kc, g.K))
-    p.nc = NC if g.M > MC or p.pack_a else p.width
+    p.nc = NC if g.M > MC or p.pack_a else round_up(g.N, p.width) if large else p.width
     p.nc = max(p.nc, p.width)
     p.block_rows, p.block_columns, p.blocks_across, p.blocks = g.M, g.N, 1, 1
     p.scratch_bytes = packed_b_bytes(p) + packed_a_bytes(p)
