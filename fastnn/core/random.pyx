@@ -14,6 +14,7 @@ import os
 
 import numpy as np
 
+from fastnn.core.launch cimport host_call
 from fastnn.core.storage cimport empty_1d
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport table
@@ -257,11 +258,11 @@ cdef double one_normal(Generator g) noexcept:
     return r * cos(2 * M_PI * u1)
 
 
-cdef int fill_normal(Generator g, np.ndarray a, double mean, double std) except -1:
+cdef int fill_normal(Generator g, np.ndarray a, double mean, double std, bint pairs=False) except -1:
     cdef bint double = np.PyArray_TYPE(a) == np.NPY_FLOAT64
     cdef int64_t n = np.PyArray_SIZE(a), i
     cdef char* y = <char*>np.PyArray_DATA(a)
-    if n < 16:
+    if n < 16 or pairs:
         for i in range(n):
             if double:
                 (<double*>y)[i] = one_normal(g) * std + mean
@@ -289,6 +290,48 @@ cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count) e
         for i in range(n):
             y[i] = <int64_t>(<uint64_t>low + (g.next64() % count if count else g.next64()))
     return 0
+
+
+cdef np.ndarray in_memory_order(np.ndarray a):
+    """A view of a whose axes run from the largest stride to the smallest."""
+    if np.PyArray_IS_C_CONTIGUOUS(a):
+        return a
+    strides = (<object>a).strides
+    return (<object>a).transpose(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+
+
+def uniform_into(np.ndarray a, double low, double high, generator=None):
+    """Fill a float array as torch's `uniform_` does: in the order of its memory."""
+    cdef np.ndarray view = in_memory_order(a)
+    if np.PyArray_IS_C_CONTIGUOUS(view):
+        fill_uniform(generator_of(generator), view, low, high)
+    else:
+        whole = np.empty((<object>view).shape, (<object>view).dtype)
+        fill_uniform(generator_of(generator), whole, low, high)
+        (<object>view)[...] = whole
+
+
+def normal_into(np.ndarray a, double mean, double std, generator=None):
+    """Fill a float array as torch's `normal_` does; not in C order, torch draws one pair after the other."""
+    cdef np.ndarray view = in_memory_order(a)
+    if np.PyArray_IS_C_CONTIGUOUS(view):
+        fill_normal(generator_of(generator), view, mean, std, view is not a)
+    else:
+        whole = np.empty((<object>view).shape, (<object>view).dtype)
+        fill_normal(generator_of(generator), whole, mean, std, True)
+        (<object>view)[...] = whole
+
+
+def pairs_into(np.ndarray a, double mean, double std, generator=None):
+    """Fill a C-contiguous array with normal numbers drawn in pairs, as torch does for a few."""
+    fill_normal(generator_of(generator), a, mean, std, True)
+
+
+def integers(shape, low, count, generator=None):
+    """An int64 array of integers uniform in [low, low + count)."""
+    array = np.empty(shape, np.int64)
+    fill_integers(generator_of(generator), array, low, count)
+    return array
 
 
 def randperm_array(int64_t n, generator=None):
@@ -371,7 +414,7 @@ def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, 
     requires_grad : bool, default False
     """
     array = float_array(size, dtype, device, "rand")
-    fill_uniform(generator_of(generator), array, 0, 1)
+    host_call("rand", uniform_into, (array, 0, 1, generator))
     return finish(array, out, requires_grad)
 
 
@@ -381,7 +424,7 @@ def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None,
     Parameters as of `rand`.
     """
     array = float_array(size, dtype, device, "randn")
-    fill_normal(generator_of(generator), array, 0, 1)
+    host_call("randn", normal_into, (array, 0, 1, generator))
     return finish(array, out, requires_grad)
 
 
@@ -403,8 +446,7 @@ def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, 
     low, high = int(low), int(high)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    array = np.empty(shape_of((size,)), np.int64)
-    fill_integers(generator_of(generator), array, low, high - low)
+    array = host_call("randint", integers, (shape_of((size,)), low, high - low, generator))
     return finish(array if dtype is None else array.astype(dtype, copy=False), out, requires_grad)
 
 
@@ -419,5 +461,5 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
     """
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
-    array = randperm_array(n, generator)
+    array = host_call("randperm", randperm_array, (n, generator))
     return finish(array if dtype is None else array.astype(dtype, copy=False), out, requires_grad)
