@@ -21,4 +21,4 @@ cdef Generator generator_of(object generator)       # None is the default genera
 # Fill a C-contiguous array as torch fills a tensor.
 cdef int fill_uniform(Generator g, np.ndarray a, double low, double high) except -1    # float32, float64
 cdef int fill_normal(Generator g, np.ndarray a, double mean, double std, bint pairs=*) except -1
-cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count) except -1   # int64
+cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count, bint narrow=*) except -1

@@ -280,10 +280,10 @@ cdef int fill_normal(Generator g, np.ndarray a, double mean, double std, bint pa
     return 0
 
 
-cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count) except -1:
+cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count, bint narrow=False) except -1:
     cdef int64_t* y = <int64_t*>np.PyArray_DATA(a)
     cdef int64_t n = np.PyArray_SIZE(a), i
-    if count < 1ull << 28:
+    if count < 1ull << 28 or narrow:
         for i in range(n):
             y[i] = low + <int64_t>(g.next32() % <uint32_t>count)
     else:
@@ -292,7 +292,7 @@ cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count) e
     return 0
 
 
-cdef np.ndarray in_memory_order(np.ndarray a):
+def in_memory_order(np.ndarray a):
     """A view of a whose axes run from the largest stride to the smallest."""
     if np.PyArray_IS_C_CONTIGUOUS(a):
         return a
@@ -327,10 +327,10 @@ def pairs_into(np.ndarray a, double mean, double std, generator=None):
     fill_normal(generator_of(generator), a, mean, std, True)
 
 
-def integers(shape, low, count, generator=None):
-    """An int64 array of integers uniform in [low, low + count)."""
+def integers(shape, low, count, generator=None, bint narrow=False):
+    """An int64 array of integers uniform in [low, low + count); narrow: of 32 bits each whatever the range."""
     array = np.empty(shape, np.int64)
-    fill_integers(generator_of(generator), array, low, count)
+    fill_integers(generator_of(generator), array, low, count, narrow)
     return array
 
 

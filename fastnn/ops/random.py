@@ -42,9 +42,10 @@ def _fill(name, tensor, write):
 
 
 def _from_uniforms(name, tensor, function, generator):
-    """Fill with function(u), u uniform float64 numbers, one per element, in the order of the array."""
+    """Fill with function(u), u uniform float64 numbers, one per element, in the order of its memory."""
     def write(array):
-        array[...] = function(draws.rand64(array.size, generator)).reshape(array.shape)
+        view = draws.in_memory_order(array)
+        view[...] = function(draws.rand64(view.size, generator)).reshape(view.shape)
     return _fill(name, tensor, write)
 
 
@@ -85,8 +86,12 @@ def random_(self, from_=None, to=None, *, generator=None):
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
 
+    # over the whole range of int32, torch takes 32 bits of each draw
+    narrow = to is None and self.dtype == np.int32
+
     def write(array):
-        array[...] = draws.integers(array.shape, low, high - low, generator)
+        view = draws.in_memory_order(array)
+        view[...] = draws.integers(view.shape, low, high - low, generator, narrow)
     return _fill("random_", self, write)
 
 
@@ -133,9 +138,10 @@ def log_normal_(self, mean=1.0, std=2.0, *, generator=None):
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
 
     def write(array):
-        z = np.empty(array.shape, np.float64)
+        view = draws.in_memory_order(array)
+        z = np.empty(view.shape, np.float64)
         draws.pairs_into(z, mean, std, generator)
-        array[...] = np.exp(z)
+        view[...] = np.exp(z)
     return _fill("log_normal_", self, write)
 
 
@@ -178,7 +184,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None):
         compute("normal", draws.normal_into, array, mean, std, generator)
         return draws.finish(array, out, False)
     means = tensor_of(mean).array
-    kind = next(a.dtype for a in (means, deviations) if a.dtype.kind == "f" and (a.ndim or a is means))
+    kind = (means if isinstance(mean, Tensor) else deviations).dtype
     array = np.empty(np.broadcast_shapes(means.shape, deviations.shape), kind)
     compute("normal", draws.normal_into, array, 0.0, float(std) if not isinstance(std, Tensor) else 1.0, generator)
     if isinstance(std, Tensor):
