@@ -19,6 +19,8 @@ from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import Size
 
+__all__ = ["cross_entropy", "nll_loss"]
+
 np.import_array()
 
 cdef const fn_kernel* HARD = kernel_named("cross_entropy_fwd")

@@ -20,6 +20,8 @@ from fastnn.ops.layout cimport contiguous
 from fastnn.core.tensor import Size
 from fastnn.ops.arguments import type_name
 
+__all__ = ["embedding", "embedding_bag", "one_hot"]
+
 np.import_array()
 
 cdef const fn_kernel* GATHER = kernel_named("embedding_fwd")

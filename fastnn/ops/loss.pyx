@@ -27,6 +27,10 @@ from fastnn.ops.layout cimport contiguous, sum_to_shape
 from fastnn.core.tensor import Size
 from fastnn.ops.arguments import legacy_reduction, type_name
 
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "gaussian_nll_loss", "hinge_embedding_loss",
+           "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss", "multilabel_soft_margin_loss",
+           "poisson_nll_loss", "smooth_l1_loss", "soft_margin_loss"]
+
 np.import_array()
 
 cdef extern from "fastnn.h" nogil:

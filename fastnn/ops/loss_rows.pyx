@@ -17,6 +17,8 @@ from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import Size
 
+__all__ = ["ctc_loss", "multi_margin_loss", "multilabel_margin_loss"]
+
 np.import_array()
 
 cdef const fn_kernel* MULTI_MARGIN = kernel_named("multi_margin_fwd")

@@ -18,6 +18,8 @@ from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import Size
 
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
+
 np.import_array()
 
 cdef extern from "numpy/arrayobject.h":

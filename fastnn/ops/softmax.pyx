@@ -19,6 +19,8 @@ from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import install
 
+__all__ = ["log_softmax", "logsumexp", "softmax", "softmin"]
+
 np.import_array()
 
 cdef const fn_kernel* SOFTMAX = kernel_named("softmax_fwd")
