@@ -25,7 +25,7 @@ ctypedef struct gemm_args:
     gemm_finish finish          # or NULL
     void* context
 
-# Bytes of scratch, an upper bound for this and any smaller M, N, K; `threads` as passed to gemm.
+# Bytes of scratch: enough for this product and for any smaller one (tails of a driver's blocks), packed or not.
 cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil
 cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil
 cdef void gemm_serial(int dtype, const gemm_args* g, void* scratch) noexcept nogil

@@ -150,7 +150,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     p.kc = g.K
     if p.pack_b and g.M <= 12:
         p.kc = KC_FEW
-    elif p.pack_b or g.packed or g.M > NO_PACK_ROWS or large:
+    elif p.pack_a or p.pack_b or g.packed or g.M > NO_PACK_ROWS or large:
         p.kc = KC
     if in_place and g.csB == 1 and g.M == 1:
         p.kc = KC_ONE
@@ -261,10 +261,19 @@ cdef void block_body(void* context, int64_t block, int worker) noexcept nogil:
               p.scratch + worker * p.scratch_bytes)
 
 
-cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil:
+cdef int64_t plan_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil:
     cdef Plan p
     make_plan(&p, dtype, g)
     return p.scratch_bytes * max(1, threads)
+
+
+cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil:
+    """As if everything were packed, in either orientation: the plan of a smaller product may pack what this one's does
+    not."""
+    cdef int64_t longest = max(g.M, g.N), kc = min(g.K, KC)
+    cdef int64_t strip = (<const tables*>table).gemm[dtype].columns_for(4)
+    cdef int64_t elements = kc * min(NC, round_up(longest, strip)) + min(longest, MC) * (kc + PAD + strip) + 8 * strip
+    return round_up(elements * (8 if dtype == 1 else 4), 64) * max(1, threads)
 
 
 cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil:
@@ -351,7 +360,7 @@ cdef float ONE_F = 1.0
 cdef double ONE_D = 1.0
 
 
-cdef void args_of(const fn_call* call, gemm_args* g, bint accumulate) noexcept nogil:
+cdef void args_of(const fn_call* call, gemm_args* g) noexcept nogil:
     memset(g, 0, sizeof(gemm_args))
     g.M, g.N, g.K = call.size[0], call.size[1], call.size[2]
     g.A, g.rsA, g.csA = call.slot[0], call.size[3], call.size[4]
@@ -359,32 +368,32 @@ cdef void args_of(const fn_call* call, gemm_args* g, bint accumulate) noexcept n
     g.bias = call.slot[2]
     g.C, g.rsC, g.csC = call.slot[3], call.size[7], call.size[8]
     g.relu = call.size[9]
-    g.accumulate = accumulate
+    g.accumulate = call.kernel == &MATMUL_ADD or call.kernel == &MATMUL_BATCHED_ADD
 
 
 cdef int64_t matmul_scratch(const fn_call* call) noexcept nogil:
     cdef gemm_args g
-    args_of(call, &g, 0)
+    args_of(call, &g)
     g.packed = call.size[10] != 0
-    return gemm_scratch(call.dtype, &g, threads_for(call))
+    return plan_scratch(call.dtype, &g, threads_for(call))
 
 
 cdef void matmul(fn_call* call) noexcept nogil:
     cdef gemm_args g
-    args_of(call, &g, call.kernel == &MATMUL_ADD)
+    args_of(call, &g)
     g.packed = call.size[10] != 0
     gemm(call.dtype, &g, threads_for(call), call.scratch)
 
 
 cdef int64_t matmul_batched_scratch(const fn_call* call) noexcept nogil:
     cdef gemm_args g
-    args_of(call, &g, 0)
-    return gemm_batched_scratch(call.dtype, &g, call.size[10], threads_for(call))
+    args_of(call, &g)
+    return plan_scratch(call.dtype, &g, threads_for(call))
 
 
 cdef void matmul_batched(fn_call* call) noexcept nogil:
     cdef gemm_args g
-    args_of(call, &g, call.kernel == &MATMUL_BATCHED_ADD)
+    args_of(call, &g)
     gemm_batched(call.dtype, &g, call.size[10], call.size[11], call.size[12], call.size[13], threads_for(call), call.scratch)
 
 
@@ -423,7 +432,7 @@ cdef int64_t column_sums_scratch(const fn_call* call) noexcept nogil:
     memset(&g, 0, sizeof(g))
     g.M, g.N, g.K = 1, call.size[1], call.size[0]
     g.rsB, g.csB, g.rsC, g.csC = call.size[2], 1, call.size[1], 1
-    return gemm_scratch(call.dtype, &g, threads_for(call))
+    return plan_scratch(call.dtype, &g, threads_for(call))
 
 
 declare(&MATMUL, "matmul", "a:in b:in bias:in c:out", matmul, matmul_scratch)
