@@ -1,11 +1,20 @@
-"""The thread team: the C stress program, plain and under ThreadSanitizer, and the thread count."""
+"""The thread team: the C stress program, plain and under ThreadSanitizer; forks, signals, several callers."""
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
+import sys
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import fastnn.kernels.random  # noqa: F401 (declares the kernel that the tests run)
 from fastnn.kernels import native
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,3 +56,83 @@ def test_thread_count():
         assert native.get_num_threads() == 3
     finally:
         native.set_num_threads(before)
+
+
+def sample(threads, n=300_000):
+    """The checksum of draws cut into many blocks."""
+    y = np.empty(n, np.float32)
+    native.call("uniform", [np.array([1, 0], np.uint64), y], [n], dtype="float32", threads=threads)
+    return zlib.crc32(y.tobytes())
+
+
+def in_child(function):
+    """What function() gives in a forked child; None if it hangs or fails."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)
+        try:
+            os.write(writer, str(function()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as f:
+        answer = f.read()
+    os.waitpid(pid, 0)
+    return int(answer) if answer else None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork():
+    want = sample(1)
+    for _ in range(20):
+        assert sample(3) == want
+        assert in_child(lambda: sample(3)) == want
+        # a grandchild of a child that has helpers of its own
+        assert in_child(lambda: sample(2) and in_child(lambda: sample(3))) == want
+    assert sample(3) == want
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_multiprocessing_pool():
+    want = sample(2)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        assert pool.map_async(sample, [1, 2, 3, 4] * 4).get(timeout=60) == [want] * 16
+
+
+def test_several_python_threads():
+    want = sample(1)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(sample, [1, 2, 3, 4] * 20)) == {want}
+
+
+def test_interrupt_reaches_the_main_thread():
+    """A signal is handled although helpers exist, and they go on working."""
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(threading.current_thread() is threading.main_thread()))
+    try:
+        for _ in range(20):
+            sample(3)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            sample(3)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [True] * 20
+
+
+def test_nothing_runs_after_a_call():
+    sample(3)
+    time.sleep(0.01)
+    before = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - before < 0.02
+
+
+def test_clean_exit():
+    code = ("import numpy as np, fastnn.kernels.random; from fastnn.kernels import native; y = np.empty(300000, 'f4');"
+            "native.call('uniform', [np.array([1, 0], 'u8'), y], [y.size], dtype='float32', threads=3)")
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0 and not done.stderr
