@@ -10,3 +10,4 @@
 #include "cell.h"
 #include "random.h"
 #include "reduce.h"
+#include "distance.h"
