@@ -29,12 +29,18 @@ def best(contestants, seconds, calls=1):
 
 
 def mine(name, options, shapes):
+    """A step on tensors in memory of the library's own, as torch's are in torch's."""
     from fastnn import optim
     from fastnn.core.tensor import Parameter, from_array
+    from fastnn.ops.update import state_like
     rng = np.random.default_rng(0)
-    params = [Parameter(rng.standard_normal(s).astype(np.float32)) for s in shapes]
+
+    def random(shape):
+        values = rng.standard_normal(shape).astype(np.float32)
+        return state_like(from_array(values), values)
+    params = [Parameter(random(s)) for s in shapes]
     for p in params:
-        p.grad = from_array(rng.standard_normal(p.shape).astype(np.float32))
+        p.grad = random(p.shape)
     return getattr(optim, name)(params, **options).step
 
 

@@ -7,6 +7,7 @@ import pytest
 from fastnn import optim
 from fastnn.core.tensor import Parameter, from_array
 from fastnn.optim import lr_scheduler
+from fastnn.optim.swa_utils import SWALR
 
 # SGD(lr=1, momentum=.9): rates before the first and after each step, read off torch 2.13
 ORACLE = [
@@ -101,6 +102,25 @@ def test_against_torch(name, options):
     np.testing.assert_allclose(seen, theirs, rtol=1e-12)
     assert set(scheduler.state_dict()) >= {k for k in other.state_dict() if not k.startswith("_scale_fn_ref")}
     scheduler.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize("strategy, epochs", [("cos", 5), ("linear", 7), ("cos", 0)])
+def test_swalr_against_torch(strategy, epochs):
+    torch = pytest.importorskip("torch", reason="compares with torch")
+    from torch.optim.swa_utils import SWALR as Theirs
+
+    def rates(make, optimizer):
+        scheduler = make(optimizer, swa_lr=[.02, .01], anneal_epochs=epochs, anneal_strategy=strategy)
+        seen = []
+        for _ in range(10):
+            optimizer.step()
+            scheduler.step()
+            seen.append(scheduler.get_last_lr())
+        return seen
+    expected = rates(Theirs, two_groups(torch.optim, lambda n: torch.nn.Parameter(torch.ones(n))))
+    np.testing.assert_allclose(rates(SWALR, two_groups(optim, mine)), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="anneal_strategy must be one of"):
+        SWALR(sgd(), .1, anneal_strategy="step")
 
 
 @pytest.mark.parametrize("name, options", SPECIFICATIONS, ids=ids)

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedulers, under torch's names."""
 from fastnn.optim import lr_scheduler as lr_scheduler
+from fastnn.optim import swa_utils as swa_utils
 from fastnn.optim.adadelta import Adadelta as Adadelta
 from fastnn.optim.adafactor import Adafactor as Adafactor
 from fastnn.optim.adagrad import Adagrad as Adagrad
