@@ -88,7 +88,8 @@ class BuildExt(build_ext):
         super().build_extension(extension)
 
     def micro_kernels(self):
-        jobs = [(source, "common", []) for source in sorted(glob("csrc/*.c"))]
+        flags = " ".join([*COMMON, *EXTRA])
+        jobs = [(source, "common", [f'-DFN_FLAGS="{flags}"']) for source in sorted(glob("csrc/*.c"))]
         jobs += [(source, isa, [f"-DFN_ISA={isa}", *flags]) for source in sorted(glob("csrc/micro/*.c"))
                  for isa, flags in ISA.items()]
 

@@ -36,3 +36,9 @@ const fn_table *fn_table_at(int i) {
     if (!tables[i].isa) sets[i].fill(&tables[i]);
     return &tables[i];
 }
+
+/* The compile line of the common files: fastnn.show_config(). */
+#ifndef FN_FLAGS
+#define FN_FLAGS "unknown"
+#endif
+const char *fn_build_flags(void) { return FN_FLAGS; }

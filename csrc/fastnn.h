@@ -79,5 +79,6 @@ typedef struct fn_table {
 const fn_table *fn_table_at(int i);
 int fn_table_usable(int i);
 int fn_table_count(void);
+const char *fn_build_flags(void);
 
 #endif

@@ -3,4 +3,38 @@ from fastnn.checkout import built_path
 
 __path__ = built_path(__path__)     # a checkout may hide the installed package
 
+import numpy as _np
+
+from fastnn import autograd as autograd
+from fastnn.autograd import enable_grad as enable_grad
+from fastnn.autograd import inference_mode as inference_mode
+from fastnn.autograd import no_grad as no_grad
+from fastnn.autograd import set_grad_enabled as set_grad_enabled
+from fastnn.core.grad_mode import is_grad_enabled as is_grad_enabled
+from fastnn.core.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
+from fastnn.core.tensor import Size as Size
+from fastnn.core.tensor import Tensor as Tensor
+from fastnn.core.tensor import get_default_dtype as get_default_dtype
+from fastnn.core.tensor import set_default_dtype as set_default_dtype
+from fastnn.kernels.native import get_num_threads as get_num_threads
+from fastnn.kernels.native import set_num_threads as set_num_threads
+from fastnn.ops.activation import *
+from fastnn.ops.random import *
+from fastnn.ops.softmax import *
+from fastnn.ops.tensor import *
 from fastnn.version import __version__ as __version__
+
+# dtypes are NumPy's; after the imports, because four of the names hide builtins from here on.
+float32, float64 = _np.dtype(_np.float32), _np.dtype(_np.float64)
+int64, int32, uint8, bool = _np.dtype(_np.int64), _np.dtype(_np.int32), _np.dtype(_np.uint8), _np.dtype(_np.bool_)
+float, double, long, int = float32, float64, int64, int32
+
+from fastnn import datasets as datasets
+from fastnn import io as io
+from fastnn import nn as nn
+from fastnn import optim as optim
+from fastnn import utils as utils
+from fastnn.about import show_config as show_config
+from fastnn.compile import compile as compile
+from fastnn.io import load as load
+from fastnn.io import save as save

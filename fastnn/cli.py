@@ -1,10 +1,7 @@
 """The command line: `fastnn` or `python -m fastnn`.  The only part of the library that prints."""
 import argparse
-import platform
-import sys
 import time
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 
 import fastnn
 import fastnn.kernels.native as native
@@ -96,23 +93,5 @@ def progress_bar(name):
 
 def config(options):
     """Print what this installation is."""
-    extras = ("tqdm", "safetensors", "matplotlib", "torch")
-    rows = {
-        "fastnn": f"{fastnn.__version__} in {fastnn.__path__[0]}",
-        "instruction set": f"{native.instruction_set()} of {', '.join(native.instruction_sets())}",
-        "threads": fastnn.get_num_threads(),
-        "python": f"{platform.python_version()} on {platform.machine()} {sys.platform}",
-        "numpy": version("numpy"),
-        **{name: installed(name) for name in extras},
-    }
-    for name, value in rows.items():
-        print(f"{name:16s} {value}")
+    fastnn.show_config()
     return 0
-
-
-def installed(package):
-    """The version of a package, or a dash."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "-"

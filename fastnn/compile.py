@@ -11,7 +11,8 @@ import numpy as np
 from fastnn.core.grad_mode import is_grad_enabled, no_grad
 from fastnn.core.plan import NotCapturedError, Plan
 from fastnn.core.random import randperm_array
-from fastnn.core.recording import recording
+from fastnn.core.recording import Recording, recording
+from fastnn.core.replay import record_module, replay_module
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 
@@ -109,11 +110,14 @@ class _Compiled:
                 raise NotCapturedError(difference)
             self._keep(signature, self._build(record, outputs))
         except NotCapturedError as reason:
-            if self.fullgraph:
-                raise
+            self._refuse(reason)
             self._plans[signature] = None
-            warnings.warn(f"fastnn.compile: runs eagerly, because a plan cannot replay it: {reason}", stacklevel=4)
         return answer
+
+    def _refuse(self, reason):
+        if self.fullgraph:
+            raise reason
+        warnings.warn(f"fastnn.compile: runs eagerly, because a plan cannot replay it: {reason}", stacklevel=5)
 
     def _build(self, record, outputs):
         plan = Plan(record, [t.array for t in outputs], self._gradient_leaves())
@@ -133,34 +137,94 @@ class _Compiled:
         return "\n\n".join(_explain(signature, plan) for signature, plan in self._plans.items()) or "no plan yet"
 
 
+class _Training:
+    """A plan of forward and backward, the leaves it gives gradients to, and the structure of the module's result."""
+
+    def __init__(self, plan, present, structure):
+        self.plan, self.present, self.structure = plan, present, structure
+
+
 class CompiledModule(_Compiled):
-    """Inference as one call.  With gradient recording on, or inputs that need gradients, the model runs eagerly."""
+    """A module as one call: inference, and in training forward and backward as one node of the tape."""
 
     def __call__(self, *inputs):
         if self._latest is not None and not is_grad_enabled():
             outputs = self._latest.attempt(inputs)
             if outputs is not None:
-                return self._restore([from_array(a) for a in outputs])
-        return self._slow(inputs)
-
-    def _slow(self, inputs):
-        tensors = [from_array(x) if not isinstance(x, Tensor) else x for x in inputs]
+                return _unflatten(self._latest.structure, iter([from_array(a) for a in outputs]))
+        tensors = [x if isinstance(x, Tensor) else from_array(x) for x in inputs]
         if is_grad_enabled():
-            return self.model(*tensors)
+            leaves = [t for t in [*tensors, *self._watched()] if t.requires_grad]
+            if leaves:
+                return self._train(tensors, leaves)
+        return self._infer(tensors)
+
+    def _infer(self, tensors):
         signature, plan = self._find(tensors)
         if isinstance(plan, Plan):
             self._latest = plan
-            return self._restore([from_array(a) for a in plan.run(*[t.array for t in tensors])])
-        return self._make_plan(signature, tensors, lambda: self._run(tensors))
+            return _unflatten(plan.structure, iter([from_array(a) for a in plan.run(*[t.array for t in tensors])]))
+        with no_grad():
+            return self._make_plan(signature, tensors, lambda: self._run(tensors))
 
     def _run(self, tensors):
-        answer = self.model(*tensors)
-        outputs = []
-        self._shape = _flatten(answer, outputs)
+        answer, outputs = self.model(*tensors), []
+        self._structure = _flatten(answer, outputs)
         return answer, outputs
 
-    def _restore(self, tensors):
-        return _unflatten(self._shape, iter(tensors))
+    def _build(self, record, outputs):
+        plan = super()._build(record, outputs)
+        plan.structure = self._structure
+        return plan
+
+    def _train(self, tensors, leaves):
+        signature = (*self._signature(tensors), tuple(t.requires_grad for t in tensors))
+        state = self._plans.get(signature, "first")
+        if isinstance(state, _Training):
+            if state.plan.stands():
+                outputs = replay_module(state.plan, tensors, leaves, state.present)
+                return self.model(*tensors) if outputs is None else _unflatten(state.structure, iter(outputs))
+            state = "first"
+        if state is None or state == "first":
+            self._plans[signature] = None if state is None else "recorded"
+            return self.model(*tensors)
+        return self._record_training(signature, state, tensors, leaves)
+
+    def _record_training(self, signature, state, tensors, leaves):
+        inside = [t.detach().requires_grad_() if t.requires_grad else t for t in tensors]
+        stand_ins = [t for t in inside if t.requires_grad] + leaves[sum(t.requires_grad for t in inside):]
+        structure = []
+
+        def run():
+            outputs = []
+            structure.append(_flatten(self.model(*inside), outputs))
+            first_outputs.extend(t.array for t in outputs)
+            return outputs, stand_ins
+
+        def done(record, split, gradients, present):
+            self._plans[signature] = self._training_plan(state, record, split, first_outputs, gradients, present, structure[0],
+                                                         len(tensors))
+
+        first_outputs = []
+        outputs = record_module(Recording([t.array for t in tensors]), run, leaves, done)
+        return _unflatten(structure[0], iter(outputs))
+
+    def _training_plan(self, state, record, split, outputs, gradients, present, structure, inputs):
+        """The next state of a signature: this recording, or a plan when it agrees with the one before."""
+        try:
+            if record.uncaptured:
+                raise NotCapturedError("; ".join(dict.fromkeys(record.uncaptured)))
+            if state == "recorded":
+                return record
+            difference = state.difference(record)
+            if difference:
+                raise NotCapturedError(difference)
+            plan = Plan(record, [*outputs, *gradients], (), split, inputs, len(outputs))
+            plan.watch(self._watched(), self._modules())
+            return _Training(plan, present, structure)
+        except NotCapturedError as reason:
+            self._refuse(reason)
+            return None
 
     def __getattr__(self, name):
         return getattr(self.__dict__["model"], name)
@@ -310,6 +374,7 @@ def _explain(signature, plan):
     shapes = ", ".join(f"{shape} {np.dtype(char).name}" for shape, _, char in signature[0])
     if plan is None:
         return f"inputs {shapes}: runs eagerly"
+    plan = getattr(plan, "plan", plan)
     if not isinstance(plan, Plan):
         return f"inputs {shapes}: not yet planned"
     lines = [f"inputs {shapes}: {plan.count} kernel calls, {plan.arena_bytes} bytes of buffers and scratch"]

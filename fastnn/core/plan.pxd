@@ -25,17 +25,22 @@ cdef class Plan:
     cdef list templates             # per output: (bytes from the start of its block, array to imitate)
     cdef list gradients             # (parameter, its gradient in the arena)
     cdef object lock
+    cdef public object structure    # of the outputs, for whoever runs the plan
     cdef list expected              # per input: an array whose shape, strides and dtype a batch must have
     cdef list tensors, arrays       # parameters and buffers of the model, and the arrays they had
     cdef list wanted                # ... and whether each required a gradient
     cdef list modules, modes        # modules of the model, and their training flag
     cdef list staging               # run_batches gathers rows here
+    cdef int split                  # calls of the first part (forward); all of them when there is one part only
+    cdef int first_inputs, first_outputs        # those of the first part come first
+    cdef bint busy                  # the first part ran, the second is outstanding: the arena holds its state
     cdef readonly long progress     # batches done by run_batches
 
     cdef bint fits(self, list given) except -1
     cdef int bind(self, int which, char* pointer) except -1
     cdef int apply_patches(self) noexcept nogil
-    cdef int execute(self) noexcept nogil       # number of the failed call, -1 for none
+    cdef int execute(self, int first, int stop) noexcept nogil       # number of the failed call, -1 for none
     cdef int fit_scratch(self) except -1
+    cdef list run_part(self, list inputs, int first, int stop, int first_output, int stop_output)
     cdef int show_gradients(self) except -1
     cdef int raise_failure(self, int call) except -1

@@ -81,9 +81,11 @@ cdef class Plan:
         The arrays the run returned.
     parameters : list of Tensor
         Leaves whose `.grad` the run made; they show the plan's gradients after each run.
+    split, first_inputs, first_outputs : int, optional
+        Calls, inputs and outputs of a first part (forward) that runs apart from the second (backward).
     """
 
-    def __init__(self, Recording recording, outputs, parameters=()):
+    def __init__(self, Recording recording, outputs, parameters=(), int split=-1, int first_inputs=0, int first_outputs=0):
         if len(recording.inputs) > MOST_INPUTS:
             raise NotCapturedError(f"{len(recording.inputs)} inputs, at most {MOST_INPUTS} can be replayed")
         if recording.uncaptured:
@@ -105,7 +107,10 @@ cdef class Plan:
         self.resolve(recording, output_of)
         self.threads = 0
         self.fit_scratch()
-        self.expected = list(recording.inputs)
+        self.split = self.count if split < 0 else split
+        self.first_inputs = self.input_count if split < 0 else first_inputs
+        self.first_outputs = self.output_count if split < 0 else first_outputs
+        self.expected = list(recording.inputs)[:self.first_inputs]
         self.watch((), ())
 
     def watch(self, tensors, modules):
@@ -228,9 +233,9 @@ cdef class Plan:
             self.calls[p.call].slot[p.slot] = self.bases[p.which] + p.offset
         return 0
 
-    cdef int execute(self) noexcept nogil:
+    cdef int execute(self, int first, int stop) noexcept nogil:
         cdef int i
-        for i in range(self.count):
+        for i in range(first, stop):
             self.calls[i].kernel.run(&self.calls[i])
             if self.calls[i].status:
                 return i
@@ -249,9 +254,9 @@ cdef class Plan:
 
     cdef bint fits(self, list given) except -1:
         cdef int i
-        if len(given) != self.input_count:
+        if len(given) != self.first_inputs:
             return False
-        for i in range(self.input_count):
+        for i in range(self.first_inputs):
             if (not same_layout(<np.ndarray>given[i], <np.ndarray>self.expected[i])
                     or np.PyArray_TYPE(<np.ndarray>given[i]) != np.PyArray_TYPE(<np.ndarray>self.expected[i])):
                 return False
@@ -277,17 +282,29 @@ cdef class Plan:
 
     def run(self, *inputs):
         """Replay the step on arrays of the recorded shapes and strides; returns the output arrays."""
-        cdef int k, failed
+        return self.run_part(list(inputs), 0, self.count, 0, self.output_count)
+
+    def run_first(self, list inputs):
+        """Replay the first part on its inputs."""
+        return self.run_part(inputs, 0, self.split, 0, self.first_outputs)
+
+    def run_second(self, list inputs):
+        """Replay the second part on the inputs that it has beside those of the first."""
+        return self.run_part(inputs, self.split, self.count, self.first_outputs, self.output_count)
+
+    cdef list run_part(self, list inputs, int first, int stop, int first_output, int stop_output):
+        cdef int k, failed, shift = 0 if first == 0 else self.first_inputs
         cdef list outputs = []
         with self.lock:
-            self.fit_scratch()
-            for k in range(self.input_count):
-                self.bases[k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
-            for k in range(self.output_count):
+            if first == 0:
+                self.fit_scratch()
+            for k in range(len(inputs)):
+                self.bases[shift + k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
+            for k in range(first_output, stop_output):
                 outputs.append(self.make_output(k))
             with nogil:
                 self.apply_patches()
-                failed = self.execute()
+                failed = self.execute(first, stop)
             if failed >= 0:
                 self.raise_failure(failed)
             self.show_gradients()
@@ -330,7 +347,7 @@ cdef class Plan:
                                 self.bases[k] = sources[k] + b * batch_size * row_bytes[k]
                         self.bases[self.input_count] = answer + b * answer_bytes - shift
                         self.apply_patches()
-                        failed = self.execute()
+                        failed = self.execute(0, self.count)
                         if failed >= 0:
                             break
                         b += 1
@@ -349,6 +366,29 @@ cdef class Plan:
         block = empty_1d(size, np.NPY_UINT8)
         self.bases[self.input_count + k] = <char*>np.PyArray_DATA(block)
         return np.ndarray(shape, dtype, block, offset, strides)
+
+    def time_calls(self, list inputs, int repeats):
+        """Mean nanoseconds of every call over `repeats` runs of the step (each a real step: parameters move)."""
+        cdef int i, r, k
+        cdef double before, now
+        cdef np.ndarray total = np.zeros(self.count)
+        cdef double* sums = <double*>np.PyArray_DATA(total)
+        with self.lock:
+            self.fit_scratch()
+            for k in range(self.input_count):
+                self.bases[k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
+            outputs = [self.make_output(k) for k in range(self.output_count)]
+            with nogil:
+                self.apply_patches()
+                for r in range(repeats):
+                    before = seconds()
+                    for i in range(self.count):
+                        self.calls[i].kernel.run(&self.calls[i])
+                        now = seconds()
+                        sums[i] += now - before
+                        before = now
+        del outputs
+        return total * (1e9 / repeats)
 
     def calls_in_words(self):
         """One dict per call: kernel, slots with their places, FLOP and bytes."""

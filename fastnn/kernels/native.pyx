@@ -10,6 +10,7 @@ cdef extern from "fastnn.h" nogil:
     const fn_table* fn_table_at(int i)
     int fn_table_usable(int i)
     int fn_table_count()
+    const char* fn_build_flags()
     int fn_team_limit()
 
 ROLES = {"in": FN_IN, "out": FN_OUT, "acc": FN_ACC, "state": FN_STATE}
@@ -108,6 +109,11 @@ def instruction_sets():
 def instruction_set():
     """Name of the instruction set in use."""
     return table.isa.decode()
+
+
+def build_flags():
+    """How the micro-kernels were compiled."""
+    return fn_build_flags().decode()
 
 
 cdef const fn_table* pick(str wanted) except NULL:

@@ -1,0 +1,352 @@
+"""Recurrent layers: RNN, LSTM, GRU over whole sequences, and their cells."""
+import math
+import warnings
+
+import numpy as np
+
+from fastnn.core.tensor import Parameter, Tensor, from_array
+from fastnn.nn import init
+from fastnn.nn.module import Module
+from fastnn.nn.utils.rnn import PackedSequence
+from fastnn.ops.dropout import dropout
+from fastnn.ops.joining import cat
+from fastnn.ops.promotion import floating_dtype
+from fastnn.ops.recurrent import recurrent_layer
+
+__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
+
+GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
+
+
+class RNNBase(Module):
+    """What RNN, LSTM and GRU share: parameters by layer and direction, checks, and the walk over layers."""
+
+    def __init__(self, mode, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
+                 bidirectional=False, proj_size=0, device=None, dtype=None):
+        super().__init__()
+        dtype = floating_dtype(dtype, device)
+        self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
+        self.proj_size = proj_size
+        self._check_sizes()
+        for layer in range(num_layers):
+            for suffix in self._suffixes():
+                for name, shape in self._shapes(layer):
+                    self.register_parameter(f"{name}_l{layer}{suffix}", Parameter(from_array(np.empty(shape, dtype))))
+        self.reset_parameters()
+
+    def _check_sizes(self):
+        for name in ("hidden_size", "num_layers"):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                raise TypeError(f"{name} should be of type int, got: {type(value).__name__}")
+            if value <= 0:
+                raise ValueError(f"{name} must be greater than zero")
+        if not 0 <= self.dropout <= 1 or isinstance(self.dropout, bool):
+            raise ValueError("dropout should be a number in range [0, 1] representing the probability of an element being zeroed")
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn("dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
+                          f"num_layers greater than 1, but got dropout={self.dropout} and num_layers={self.num_layers}",
+                          stacklevel=4)
+        if self.proj_size < 0:
+            raise ValueError("proj_size should be a positive integer or zero to disable projections")
+        if self.proj_size >= self.hidden_size:
+            raise ValueError("proj_size has to be smaller than hidden_size")
+
+    def _suffixes(self):
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    def _shapes(self, layer):
+        """(name, shape) of the parameters of one direction, in torch's order."""
+        rows, width = GATES[self.mode] * self.hidden_size, self.proj_size or self.hidden_size
+        inputs = width * len(self._suffixes()) if layer else self.input_size
+        shapes = [("weight_ih", (rows, inputs)), ("weight_hh", (rows, width))]
+        if self.bias:
+            shapes += [("bias_ih", (rows,)), ("bias_hh", (rows,))]
+        if self.proj_size:
+            shapes.append(("weight_hr", (self.proj_size, self.hidden_size)))
+        return shapes
+
+    def reset_parameters(self):
+        """Draw every parameter from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size))."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for p in self.parameters():
+            init.uniform_(p, -bound, bound)
+
+    def flatten_parameters(self):
+        """Do nothing: there is no flat copy of the weights to refresh."""
+
+    @property
+    def all_weights(self):
+        """The parameters, a list per layer and direction."""
+        return [[getattr(self, f"{name}_l{layer}{suffix}") for name, _ in self._shapes(layer)]
+                for layer in range(self.num_layers) for suffix in self._suffixes()]
+
+    def _weights(self, layer):
+        """[w_ih, w_hh, b_ih, b_hh, w_hr] per direction, None where absent."""
+        get = self._parameters.get
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        return [[get(f"{name}_l{layer}{suffix}") for name in names] for suffix in self._suffixes()]
+
+    def forward(self, input, hx=None):
+        """Run the sequence; see the class for shapes."""
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
+        if input.dim() not in (2, 3):
+            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+        single = input.dim() == 2
+        if single:
+            input = input.unsqueeze(1)
+            hx = self._map(hx, lambda s: self._with_batch(s))
+        elif self.batch_first:
+            input = input.transpose(0, 1)
+        self._check_input(input)
+        hx = self._check_states(hx, input.shape[1])
+        if input.shape[0] == 0:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+        output, states = self._layers(input, hx, None)
+        if single:
+            return output.squeeze(1), self._map(states, lambda s: s.squeeze(1))
+        return (output.transpose(0, 1) if self.batch_first else output), states
+
+    def _with_batch(self, state):
+        if state.dim() != 2:
+            raise RuntimeError(f"For unbatched 2-D input, hx should also be 2-D but got {state.dim()}-D tensor")
+        return state.unsqueeze(1)
+
+    def _forward_packed(self, input, hx):
+        data, batch_sizes, sorted_indices, unsorted_indices = input
+        self._check_input(data)
+        sizes = np.ascontiguousarray(batch_sizes.array, np.int64)
+        hx = self._check_states(hx, int(sizes[0]))
+        if sorted_indices is not None:
+            hx = self._map(hx, lambda s: s.index_select(1, sorted_indices))
+        output, states = self._layers(data, hx, sizes)
+        if unsorted_indices is not None:
+            states = self._map(states, lambda s: s.index_select(1, unsorted_indices))
+        return PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices), states
+
+    def _layers(self, x, hx, sizes):
+        """The layers one after the other; hx and the result are in torch's form (a pair for LSTM)."""
+        lstm, directions = self.mode == "LSTM", len(self._suffixes())
+        finals = []
+        for layer in range(self.num_layers):
+            rows = slice(layer * directions, (layer + 1) * directions)
+            h0 = c0 = None
+            if hx is not None:
+                h0, c0 = (s[rows] if self.num_layers > 1 else s for s in hx) if lstm else (
+                    hx[rows] if self.num_layers > 1 else hx, None)
+            x, *states = recurrent_layer(self.mode, x, h0, c0, self._weights(layer), sizes)
+            finals.append(states)
+            if self.dropout and layer < self.num_layers - 1:
+                x = dropout(x, self.dropout, self.training)
+        joined = [parts[0] if len(parts) == 1 else cat(parts, 0) for parts in zip(*finals)]
+        return x, tuple(joined) if lstm else joined[0]
+
+    def _map(self, hx, function):
+        if hx is None:
+            return None
+        return tuple(function(s) for s in hx) if self.mode == "LSTM" else function(hx)
+
+    def _check_input(self, input):
+        weight = self.weight_ih_l0
+        if input.dtype != weight.dtype:
+            raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
+                             f"input.to({weight.dtype}), or convert model: model.to({input.dtype})")
+        if input.shape[-1] != self.input_size:
+            raise RuntimeError("input.size(-1) must be equal to input_size. Expected "
+                               f"{self.input_size}, got {input.shape[-1]}")
+
+    def _check_states(self, hx, batch):
+        if hx is None:
+            return None
+        layers = self.num_layers * len(self._suffixes())
+        wanted = {"hidden": (layers, batch, self.proj_size or self.hidden_size)}
+        if self.mode == "LSTM":
+            wanted = {"hidden[0]": wanted["hidden"], "hidden[1]": (layers, batch, self.hidden_size)}
+            if not isinstance(hx, tuple | list) or len(hx) != 2:
+                raise RuntimeError("LSTM: expected the initial states as a pair (h_0, c_0)")
+        for state, (name, shape) in zip(hx if self.mode == "LSTM" else (hx,), wanted.items()):
+            if tuple(state.shape) != shape:
+                raise RuntimeError(f"Expected {name} size {shape}, got {list(state.shape)}")
+            if state.dtype != self.weight_ih_l0.dtype:
+                raise RuntimeError(f"Expected {name} dtype {self.weight_ih_l0.dtype}, got {state.dtype}")
+        return hx
+
+    def extra_repr(self):
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        if self.proj_size:
+            parts.append(f"proj_size={self.proj_size}")
+        if self.num_layers != 1:
+            parts.append(f"num_layers={self.num_layers}")
+        if self.bias is not True:
+            parts.append(f"bias={self.bias}")
+        if self.batch_first is not False:
+            parts.append(f"batch_first={self.batch_first}")
+        if self.dropout:
+            parts.append(f"dropout={self.dropout}")
+        if self.bidirectional is not False:
+            parts.append(f"bidirectional={self.bidirectional}")
+        return ", ".join(parts)
+
+
+class RNN(RNNBase):
+    r"""Elman network: h_t = tanh(x_t W_ih' + b_ih + h_{t-1} W_hh' + b_hh), or relu.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    num_layers : int, default 1
+    nonlinearity : {'tanh', 'relu'}, default 'tanh'
+    bias : bool, default True
+    batch_first : bool, default False
+        Input and output are (N, T, features) instead of (T, N, features); states are not affected.
+    dropout : float, default 0.0
+        Between layers, in training.
+    bidirectional : bool, default False
+
+    Shape
+    -----
+    Input (T, N, input_size), (T, input_size) or PackedSequence; h_0 (layers * directions, N, hidden_size), zeros if
+    left out.  Returns the output (T, N, directions * hidden_size) and h_n.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> rnn = fastnn.nn.RNN(3, 4, num_layers=2)
+    >>> output, h = rnn(fastnn.zeros(5, 1, 3))
+    >>> output.shape, h.shape
+    (torch.Size([5, 1, 4]), torch.Size([2, 1, 4]))
+    """
+
+    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True, batch_first=False, dropout=0.0,
+                 bidirectional=False, device=None, dtype=None):
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
+        self.nonlinearity = nonlinearity
+        super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size, num_layers, bias, batch_first, dropout,
+                         bidirectional, 0, device, dtype)
+
+
+class LSTM(RNNBase):
+    r"""Long short-term memory.
+
+    i, f, o = sigmoid, g = tanh of x_t W_ih' + b_ih + h_{t-1} W_hh' + b_hh (rows in the order i, f, g, o);
+    c_t = f c_{t-1} + i g; h_t = o tanh(c_t), times W_hr' with `proj_size`.
+
+    Parameters and shapes as `RNN`; the states are a pair (h, c), and with `proj_size` h and the output have that width.
+    """
+
+    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False,
+                 proj_size=0, device=None, dtype=None):
+        super().__init__("LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size,
+                         device, dtype)
+
+
+class GRU(RNNBase):
+    r"""Gated recurrent unit.
+
+    r, z = sigmoid of x W_i' + b_i + h W_h' + b_h; n = tanh(x W_in' + b_in + r (h W_hn' + b_hn));
+    h_t = (1 - z) n + z h_{t-1} (rows in the order r, z, n).  Parameters and shapes as `RNN`.
+    """
+
+    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False,
+                 device=None, dtype=None):
+        super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
+
+
+class RNNCellBase(Module):
+    """One time step of a cell: the same kernels as a sequence of length one."""
+
+    def __init__(self, mode, input_size, hidden_size, bias=True, device=None, dtype=None):
+        super().__init__()
+        dtype = floating_dtype(dtype, device)
+        self.input_size, self.hidden_size, self.bias, self._mode = input_size, hidden_size, bias, mode
+        rows = GATES[mode] * hidden_size
+        self.weight_ih = Parameter(from_array(np.empty((rows, input_size), dtype)))
+        self.weight_hh = Parameter(from_array(np.empty((rows, hidden_size), dtype)))
+        for name in ("bias_ih", "bias_hh"):
+            self.register_parameter(name, Parameter(from_array(np.empty(rows, dtype))) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw every parameter from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size))."""
+        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
+        for p in self.parameters():
+            init.uniform_(p, -bound, bound)
+
+    def _step(self, input, states):
+        name = type(self).__name__
+        if input.dim() not in (1, 2):
+            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
+        if input.shape[-1] != self.input_size:
+            raise RuntimeError(f"input has inconsistent input_size: got {input.shape[-1]} expected {self.input_size}")
+        single = input.dim() == 1
+        batch = 1 if single else input.shape[0]
+        for number, state in enumerate(states):
+            if state is not None:
+                self._check_state(name, number, state, single, batch)
+        if single:
+            input = input.unsqueeze(0)
+            states = [None if s is None else s.unsqueeze(0) for s in states]
+        states = [None if s is None else s.unsqueeze(0) for s in states] + [None] * (2 - len(states))
+        weights = [[self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, None]]
+        found = recurrent_layer(self._mode, input.unsqueeze(0), *states, weights)[1:]
+        return [s.reshape(self.hidden_size) if single else s.squeeze(0) for s in found]
+
+    def _check_state(self, name, number, state, single, batch):
+        if state.dim() not in (1, 2):
+            raise ValueError(f"{name}: Expected hx[{number}] to be 1D or 2D, got {state.dim()}D instead")
+        if (state.dim() == 1) != single:
+            raise RuntimeError(f"{name}: input and hidden state must both be batched or both unbatched, got a {state.dim()}D state")
+        if not single and state.shape[0] != batch:
+            raise RuntimeError(f"Input batch size {batch} doesn't match hidden{number} batch size {state.shape[0]}")
+        if state.shape[-1] != self.hidden_size:
+            raise RuntimeError(f"hidden{number} has inconsistent hidden_size: got {state.shape[-1]}, expected {self.hidden_size}")
+
+    def extra_repr(self):
+        text = f"{self.input_size}, {self.hidden_size}"
+        if self.bias is not True:
+            text += f", bias={self.bias}"
+        if getattr(self, "nonlinearity", "tanh") != "tanh":
+            text += f", nonlinearity={self.nonlinearity}"
+        return text
+
+
+class RNNCell(RNNCellBase):
+    """One step of an Elman network: h' = tanh(x W_ih' + b_ih + h W_hh' + b_hh), or relu.
+
+    Input (N, input_size) or (input_size,), h (N, hidden_size) or (hidden_size,), zeros if left out; returns h'.
+    """
+
+    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", device=None, dtype=None):
+        if nonlinearity not in ("tanh", "relu"):
+            raise RuntimeError(f"Unknown nonlinearity: {nonlinearity}")
+        super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size, bias, device, dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, input, hx=None):
+        """The next state."""
+        return self._step(input, [hx])[0]
+
+
+class LSTMCell(RNNCellBase):
+    """One step of an LSTM; the states are a pair (h, c), and so is the result."""
+
+    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+        super().__init__("LSTM", input_size, hidden_size, bias, device, dtype)
+
+    def forward(self, input, hx=None):
+        """The next states (h', c')."""
+        return tuple(self._step(input, list(hx) if hx is not None else [None, None]))
+
+
+class GRUCell(RNNCellBase):
+    """One step of a GRU; returns h'."""
+
+    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+        super().__init__("GRU", input_size, hidden_size, bias, device, dtype)
+
+    def forward(self, input, hx=None):
+        """The next state."""
+        return self._step(input, [hx])[0]
