@@ -99,6 +99,11 @@ def test_not_finite():
     assert np.isnan(clip_grad_norm_(p, 1.0).item()) and np.isnan(p.grad.numpy()).all()
 
 
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match="got int64"):
+        get_total_norm([from_array(np.ones(3, np.int64))])
+
+
 def test_vector():
     params = [Parameter(np.arange(6.0).reshape(2, 3).T.copy().T), Parameter(np.array(9.0))]
     vector = parameters_to_vector(params)

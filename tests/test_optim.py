@@ -380,6 +380,17 @@ def test_read_only_parameter():
         optim.SGD([p]).step()
 
 
+def test_parameters_changed_behind_the_optimizer():
+    """`.data` can give a parameter another dtype or shape after its gradient was set: an error, not a wild read."""
+    for data, words in [(np.ones(3, np.float32), "is float32, its gradient float64"), (np.ones(2), "has the shape"),
+                        (np.ones((3, 1)), "has the shape"), (np.ones(3, np.uint8), "got uint8")]:
+        p = Parameter(np.ones(3))
+        p.grad = from_array(np.ones(3))
+        p.data = from_array(data)
+        with pytest.raises((RuntimeError, TypeError), match=words):
+            optim.Adam([p]).step()
+
+
 # ---- replay ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name, options", CONFIGURATIONS, ids=ids)
 def test_a_replayed_step_counts_on(name, options):

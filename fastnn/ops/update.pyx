@@ -3,6 +3,7 @@ cimport numpy as np
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
+from libc.string cimport memcmp
 
 import numpy as np
 
@@ -108,8 +109,7 @@ cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create
     cdef int64_t n = np.PyArray_SIZE(array)
     cdef int i
     cdef bint dense = is_dense(array)
-    if not np.PyArray_ISWRITEABLE(array):
-        raise RuntimeError("optimizer: a parameter is a read-only array; copy it first")
+    check(array, gradient)
     if not dense:
         array = copied(array, array)
     if not same_layout(array, gradient):
@@ -143,6 +143,27 @@ cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create
     changed(p)
     if not dense:
         host_call("optimizer: a parameter with gaps in its memory", np.copyto, (p.array, array))
+    return 0
+
+
+cdef inline int check(np.ndarray array, np.ndarray gradient) except -1:
+    """What `.grad` was checked for when it was set may have changed since, through `.data`."""
+    check_float("optimizer", array)
+    if np.PyArray_TYPE(array) != np.PyArray_TYPE(gradient):
+        raise RuntimeError(f"optimizer: a parameter is {(<object>array).dtype}, its gradient "
+                           f"{(<object>gradient).dtype}")
+    if (np.PyArray_NDIM(array) != np.PyArray_NDIM(gradient)
+            or memcmp(np.PyArray_DIMS(array), np.PyArray_DIMS(gradient), np.PyArray_NDIM(array) * sizeof(np.npy_intp))):
+        raise RuntimeError(f"optimizer: a parameter has the shape {list((<object>array).shape)}, its gradient "
+                           f"{list((<object>gradient).shape)}")
+    if not np.PyArray_ISWRITEABLE(array):
+        raise RuntimeError("optimizer: a parameter is a read-only array; copy it first")
+    return 0
+
+
+cdef inline int check_float(str where, np.ndarray array) except -1:
+    if np.PyArray_TYPE(array) != np.NPY_FLOAT32 and np.PyArray_TYPE(array) != np.NPY_FLOAT64:
+        raise TypeError(f"{where}: float32 and float64 are supported, got {(<object>array).dtype}")
     return 0
 
 
@@ -196,6 +217,7 @@ def total_norm(list tensors, double norm_type, double max_norm):
     cdef Tensor t
     cdef int i, count = len(tensors), dtype = np.NPY_FLOAT32
     for t in tensors:
+        check_float("clip", t.array)
         if np.PyArray_TYPE(t.array) == np.NPY_FLOAT64:
             dtype = np.NPY_FLOAT64
     cdef np.ndarray norm = empty(0, NULL, dtype), factor = empty_1d(1, np.NPY_FLOAT64)
@@ -266,6 +288,7 @@ def clamp_(list tensors, double lower, double upper):
 
 
 cdef int in_place(Launch* L, const fn_kernel* kernel, np.ndarray array) except -1:
+    check_float("clip", array)
     begin(L, kernel, fn_dtype_of(array))
     put(L, 0, array)
     L.call.size[0] = np.PyArray_SIZE(array)
