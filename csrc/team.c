@@ -31,6 +31,8 @@ void fn_parallel(int64_t blocks, int threads, fn_block body, void *context) {
 enum {
     TEAM_LIMIT = 256,
     SPIN_NS = 30000,            /* a thread that waits spins this long before it sleeps */
+    WORTH_NS = 50000,           /* waking a sleeping thread costs 10-20 us: the rest of a job must be longer than this */
+    SOON_NS = 100000,           /* two jobs closer than this are part of a loop */
     UNITS = 65535,              /* largest count of a share: 16 bits */
     UNIT_BITS = 16,
     STACK_BYTES = 1 << 21
@@ -94,7 +96,8 @@ typedef struct {
 
 static struct {
     _Alignas(64) atomic_int busy;           /* somebody's job is running */
-    int helpers, limit;                     /* started; how many may be (both guarded by busy) */
+    int helpers, limit;                     /* started; how many may be (these three guarded by busy) */
+    int64_t last_end;                       /* of a job that found the team asleep */
     /* The job: written while no unit can be claimed, copied before claiming. */
     _Atomic int64_t blocks, grain;          /* a unit is `grain` blocks */
     atomic_int threads, core;               /* core: where the caller runs */
@@ -124,11 +127,11 @@ static int64_t now_ns(void) {
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* Claim and run units of one share until it is empty; returns how many. */
-static uint32_t drain(const job *j, member *share, int worker) {
+/* Claim and run units of one share until it is empty, or `most`; returns how many. */
+static uint32_t drain(const job *j, member *share, int worker, uint32_t most) {
     uint32_t done = 0;
     uint64_t left = atomic_load_explicit(&share->left, memory_order_acquire);
-    while (left >> UNIT_BITS == j->number && (left & UNITS)) {
+    while (left >> UNIT_BITS == j->number && (left & UNITS) && done < most) {
         const int64_t end = atomic_load_explicit(&share->end, memory_order_relaxed);
         if (!atomic_compare_exchange_weak_explicit(&share->left, &left, left - 1, memory_order_acq_rel,
                                                    memory_order_acquire)) continue;
@@ -143,8 +146,8 @@ static uint32_t drain(const job *j, member *share, int worker) {
 
 static uint32_t drain_all(const job *j, int worker) {
     uint32_t done = 0;
-    for (int k = worker; k < j->threads; k++) done += drain(j, &team.of[k], worker);
-    for (int k = 0; k < worker; k++) done += drain(j, &team.of[k], worker);
+    for (int k = worker; k < j->threads; k++) done += drain(j, &team.of[k], worker, UINT32_MAX);
+    for (int k = 0; k < worker; k++) done += drain(j, &team.of[k], worker, UINT32_MAX);
     return done;
 }
 
@@ -298,6 +301,15 @@ static void await(uint32_t units) {
     atomic_store(&team.master_asleep, 0);
 }
 
+/* Is the job worth waking a sleeping team?  Yes if another one has just ended, then more will follow; else, with blocks in
+ * plenty, the caller does the first to find out. */
+static int worth_waking(const job *j, int64_t units, uint32_t *done) {
+    const int64_t start = now_ns();
+    if (units < 4 * j->threads || start - team.last_end < SOON_NS) return 1;
+    *done = drain(j, &team.of[0], 0, 1);
+    return (now_ns() - start) * (units - 1) > WORTH_NS;
+}
+
 static void on_team(int64_t blocks, int threads, fn_block body, void *context) {
     job j = {.blocks = blocks, .threads = threads, .body = body, .context = context};
     const int64_t most = (int64_t)UNITS * threads;
@@ -305,8 +317,12 @@ static void on_team(int64_t blocks, int threads, fn_block body, void *context) {
     j.grain = (blocks + most - 1) / most;
     const int64_t units = (blocks + j.grain - 1) / j.grain;
     publish(&j, units);
-    wake_next(0, threads);
-    await((uint32_t)units - drain_all(&j, 0));
+    uint32_t done = 0;
+    const int asleep = atomic_load(&team.of[1].asleep);
+    if (!asleep || worth_waking(&j, units, &done)) wake_next(0, threads);
+    done += drain_all(&j, 0);
+    await((uint32_t)units - done);
+    if (asleep) team.last_end = now_ns();
 }
 
 void fn_parallel(int64_t blocks, int threads, fn_block body, void *context) {

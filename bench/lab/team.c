@@ -77,6 +77,7 @@ int main(void) {
     measure("20 us, hot", 20, 0, 4000);
     measure("100 us, hot", 100, 0, 2000);
     measure("empty, after 20 ms idle", 0, 20000, 60);
+    measure("40 us, after 20 ms idle", 40, 20000, 60);
     measure("100 us, after 20 ms idle", 100, 20000, 60);
     measure("1 ms, after 20 ms idle", 1000, 20000, 60);
     measure("100 us, after 0.1 ms idle", 100, 100, 2000);
