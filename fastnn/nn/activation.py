@@ -1,0 +1,414 @@
+"""Activation functions as modules; the formulas are those of the functions in `fastnn.nn.functional`."""
+import numpy as np
+
+from fastnn.core.tensor import Parameter, from_array
+from fastnn.nn.linear import float_dtype
+from fastnn.nn.module import Module
+from fastnn.ops import activation
+
+__all__ = ["CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid", "Mish",
+           "PReLU", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softshrink", "Softsign", "Tanh",
+           "Tanhshrink", "Threshold"]
+
+
+class _Inplace(Module):
+    """What modules with only the option `inplace` share."""
+
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+
+    def extra_repr(self):
+        return "inplace=True" if self.inplace else ""
+
+    def _with_inplace(self, text):
+        return text + (", inplace=True" if self.inplace else "")
+
+
+# ---- piecewise linear ------------------------------------------------------------------------------------------------
+class ReLU(_Inplace):
+    """max(0, x).
+
+    Parameters
+    ----------
+    inplace : bool, default False
+        Overwrite the input.
+
+    Notes
+    -----
+    The gradient at 0 is 0; NaN stays NaN.
+
+    Examples
+    --------
+    >>> from fastnn import nn
+    >>> nn.ReLU(inplace=True)
+    ReLU(inplace=True)
+    """
+
+    def forward(self, input):
+        return activation.relu(input, self.inplace)
+
+
+class LeakyReLU(_Inplace):
+    """x where positive, else negative_slope * x.
+
+    Parameters
+    ----------
+    negative_slope : float, default 0.01
+    inplace : bool, default False
+    """
+
+    def __init__(self, negative_slope=0.01, inplace=False):
+        super().__init__(inplace)
+        self.negative_slope = negative_slope
+
+    def forward(self, input):
+        return activation.leaky_relu(input, self.negative_slope, self.inplace)
+
+    def extra_repr(self):
+        return self._with_inplace(f"negative_slope={self.negative_slope}")
+
+
+class RReLU(_Inplace):
+    """x where positive, else a x with a drawn from U(lower, upper) in training, else a = (lower + upper) / 2.
+
+    Parameters
+    ----------
+    lower : float, default 1/8
+    upper : float, default 1/3
+    inplace : bool, default False
+    """
+
+    def __init__(self, lower=1.0 / 8, upper=1.0 / 3, inplace=False):
+        super().__init__(inplace)
+        self.lower = lower
+        self.upper = upper
+
+    def forward(self, input):
+        return activation.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self):
+        return self._with_inplace(f"lower={self.lower}, upper={self.upper}")
+
+
+class PReLU(Module):
+    """x where positive, else weight * x, with a slope to learn (He et al., 2015).
+
+    Parameters
+    ----------
+    num_parameters : int, default 1
+        1, or the size of dimension 1 of the input.
+    init : float, default 0.25
+    device : None or "cpu"
+    dtype : float32 or float64, default the default dtype
+
+    Attributes
+    ----------
+    weight : Parameter (num_parameters,)
+    """
+
+    def __init__(self, num_parameters=1, init=0.25, device=None, dtype=None):
+        dtype = float_dtype(device, dtype)
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = Parameter(from_array(np.full(num_parameters, init, dtype)))
+
+    def reset_parameters(self):
+        """Set all slopes to `init`."""
+        self.weight.data.fill_(self.init)
+
+    def forward(self, input):
+        return activation.prelu(input, self.weight)
+
+    def extra_repr(self):
+        return f"num_parameters={self.num_parameters}"
+
+
+class Threshold(_Inplace):
+    """x where x > threshold, else value.
+
+    Parameters
+    ----------
+    threshold, value : float
+    inplace : bool, default False
+    """
+
+    def __init__(self, threshold, value, inplace=False):
+        super().__init__(inplace)
+        self.threshold = threshold
+        self.value = value
+
+    def forward(self, input):
+        return activation.threshold(input, self.threshold, self.value, self.inplace)
+
+    def extra_repr(self):
+        return self._with_inplace(f"threshold={self.threshold}, value={self.value}")
+
+
+class Hardtanh(_Inplace):
+    """x limited to min_val <= x <= max_val.
+
+    Parameters
+    ----------
+    min_val : float, default -1
+    max_val : float, default 1
+        Larger than min_val.
+    inplace : bool, default False
+    """
+
+    def __init__(self, min_val=-1.0, max_val=1.0, inplace=False):
+        super().__init__(inplace)
+        self.min_val = min_val
+        self.max_val = max_val
+        if not max_val > min_val:
+            raise AssertionError(f"Hardtanh: max_val must be larger than min_val, got {max_val} and {min_val}")
+
+    def forward(self, input):
+        return activation.hardtanh(input, self.min_val, self.max_val, self.inplace)
+
+    def extra_repr(self):
+        return self._with_inplace(f"min_val={self.min_val}, max_val={self.max_val}")
+
+
+class ReLU6(Hardtanh):
+    """min(6, max(0, x)).
+
+    Parameters
+    ----------
+    inplace : bool, default False
+    """
+
+    def __init__(self, inplace=False):
+        super().__init__(0.0, 6.0, inplace)
+
+    def extra_repr(self):
+        return "inplace=True" if self.inplace else ""
+
+
+class Hardsigmoid(_Inplace):
+    """min(6, max(0, x + 3)) / 6.
+
+    Parameters
+    ----------
+    inplace : bool, default False
+    """
+
+    def forward(self, input):
+        return activation.hardsigmoid(input, self.inplace)
+
+    def extra_repr(self):
+        return ""
+
+
+class Hardswish(Hardsigmoid):
+    """x min(6, max(0, x + 3)) / 6.
+
+    Parameters
+    ----------
+    inplace : bool, default False
+    """
+
+    def forward(self, input):
+        return activation.hardswish(input, self.inplace)
+
+
+class _Shrink(Module):
+    """What Hardshrink and Softshrink share."""
+
+    def __init__(self, lambd=0.5):
+        super().__init__()
+        self.lambd = lambd
+
+    def extra_repr(self):
+        return str(self.lambd)
+
+
+class Hardshrink(_Shrink):
+    """x where abs(x) > lambd, else 0.
+
+    Parameters
+    ----------
+    lambd : float, default 0.5
+    """
+
+    def forward(self, input):
+        return activation.hardshrink(input, self.lambd)
+
+
+class Softshrink(_Shrink):
+    """x moved by lambd towards 0, and 0 where abs(x) <= lambd.
+
+    Parameters
+    ----------
+    lambd : float, default 0.5
+        Not negative.
+    """
+
+    def forward(self, input):
+        return activation.softshrink(input, self.lambd)
+
+
+# ---- smooth ----------------------------------------------------------------------------------------------------------
+class ELU(_Inplace):
+    """x where positive, else alpha (e^x - 1).
+
+    Parameters
+    ----------
+    alpha : float, default 1
+    inplace : bool, default False
+    """
+
+    def __init__(self, alpha=1.0, inplace=False):
+        super().__init__(inplace)
+        self.alpha = alpha
+
+    def forward(self, input):
+        return activation.elu(input, self.alpha, self.inplace)
+
+    def extra_repr(self):
+        return self._with_inplace(f"alpha={self.alpha}")
+
+
+class CELU(ELU):
+    """x where positive, else alpha (e^(x/alpha) - 1).
+
+    Parameters
+    ----------
+    alpha : float, default 1
+        Not 0.
+    inplace : bool, default False
+    """
+
+    def forward(self, input):
+        return activation.celu(input, self.alpha, self.inplace)
+
+
+class SELU(_Inplace):
+    """1.0507 elu(x, 1.67326): with lecun-normal weights activations keep mean 0 and variance 1.
+
+    Parameters
+    ----------
+    inplace : bool, default False
+    """
+
+    def forward(self, input):
+        return activation.selu(input, self.inplace)
+
+
+class GELU(Module):
+    """x Phi(x), Phi the normal distribution function.
+
+    Parameters
+    ----------
+    approximate : "none" or "tanh", default "none"
+    """
+
+    def __init__(self, approximate="none"):
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input):
+        return activation.gelu(input, approximate=self.approximate)
+
+    def extra_repr(self):
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(_Inplace):
+    """x sigmoid(x).
+
+    Parameters
+    ----------
+    inplace : bool, default False
+    """
+
+    def forward(self, input):
+        return activation.silu(input, self.inplace)
+
+
+class Mish(_Inplace):
+    """x tanh(log(1 + e^x)).
+
+    Parameters
+    ----------
+    inplace : bool, default False
+    """
+
+    def forward(self, input):
+        return activation.mish(input, self.inplace)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e^-x)."""
+
+    def forward(self, input):
+        return activation.sigmoid(input)
+
+
+class Tanh(Module):
+    """Hyperbolic tangent."""
+
+    def forward(self, input):
+        return activation.tanh(input)
+
+
+class Softplus(Module):
+    """log(1 + e^(beta x)) / beta; x itself where beta x > threshold.
+
+    Parameters
+    ----------
+    beta : float, default 1
+    threshold : float, default 20
+    """
+
+    def __init__(self, beta=1.0, threshold=20.0):
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, input):
+        return activation.softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self):
+        return f"beta={self.beta}, threshold={self.threshold}"
+
+
+class Softsign(Module):
+    """x / (1 + abs(x))."""
+
+    def forward(self, input):
+        return activation.softsign(input)
+
+
+class Tanhshrink(Module):
+    """x - tanh(x)."""
+
+    def forward(self, input):
+        return activation.tanhshrink(input)
+
+
+class LogSigmoid(Module):
+    """log(1 / (1 + e^-x))."""
+
+    def forward(self, input):
+        return activation.logsigmoid(input)
+
+
+class GLU(Module):
+    """p sigmoid(q), with p and q the halves of the input along a dimension (Dauphin et al., 2016).
+
+    Parameters
+    ----------
+    dim : int, default -1
+    """
+
+    def __init__(self, dim=-1):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input):
+        return activation.glu(input, self.dim)
+
+    def extra_repr(self):
+        return f"dim={self.dim}"
