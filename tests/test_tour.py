@@ -1,0 +1,79 @@
+"""The command line and the tour."""
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import fastnn
+from fastnn import cli
+from fastnn.checkout import built_path
+from fastnn.tour import chapters
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.name)
+def test_chapter_learns(chapter):
+    result = chapter.run(fastnn)
+    assert result.accuracy >= 0.97 and result.held_out == 360 and result.epochs == result.planned
+    assert result.seconds > 0 and result.samples == result.epochs * 1437
+
+
+def test_same_run_twice():
+    first, second = (chapters()[0].run(fastnn, cli.at_most(0)) for _ in range(2))
+    assert first.epochs == 1 and first.accuracy == second.accuracy
+
+
+def test_tour_prints(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert cli.main([]) == 0
+    text = capsys.readouterr().out
+    assert f"fastnn {fastnn.__version__}" in text and "held-out digits" in text and "torch is not installed" in text
+    assert cli.main(["tour", "dnn", "--no-torch"]) == 0
+    assert "torch" not in capsys.readouterr().out
+
+
+def test_tour_beside_torch(capsys, monkeypatch):
+    pytest.importorskip("torch", reason="the tour compares with torch, which is not installed")
+    monkeypatch.setattr(cli, "PEER_SECONDS", 0.0)
+    assert cli.main(["tour", "dnn"]) == 0
+    assert "x as fast" in (text := capsys.readouterr().out) and "stopped after 1 of" in text
+
+
+def test_config_prints(capsys):
+    assert cli.main(["config"]) == 0
+    text = capsys.readouterr().out
+    assert "instruction set" in text and "numpy" in text
+
+
+def test_wrong_arguments(capsys):
+    for arguments in (["tour", "nothing"], ["nothing"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        assert end.value.code == 2
+    assert "no network 'nothing' in the tour" in capsys.readouterr().err
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "fastnn", "config"], capture_output=True, text=True, check=True)
+    assert fastnn.__version__ in done.stdout
+
+
+def test_a_checkout_finds_the_built_package(tmp_path, monkeypatch):
+    source, installed = tmp_path / "checkout" / "fastnn", tmp_path / "site" / "fastnn"
+    for folder in (source, installed):
+        (folder / "kernels").mkdir(parents=True)
+    monkeypatch.chdir(source.parent)
+    monkeypatch.setattr(sys, "path", ["", str(source.parent), str(installed.parent)])
+    with pytest.raises(ImportError, match="pip install"):
+        built_path([str(source)])
+    (installed / "kernels" / f"native{EXTENSION_SUFFIXES[0]}").touch()
+    assert built_path([str(source)]) == [str(installed)]
+    (source / "kernels" / f"native{EXTENSION_SUFFIXES[0]}").touch()
+    assert built_path([str(source)]) == [str(source)]
+
+
+def test_it_is_the_package_that_is_tested():
+    """Compiled modules and Python files come from one folder."""
+    from fastnn.kernels import native
+    assert Path(native.__file__).parents[1] == Path(fastnn.__path__[0]) == Path(cli.__file__).parent
