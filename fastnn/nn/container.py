@@ -1,0 +1,450 @@
+"""Modules that hold other modules or parameters."""
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from operator import index
+
+from fastnn.core.tensor import Parameter, Tensor
+from fastnn.nn.base import run_chain
+from fastnn.nn.module import Module
+
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
+
+def _position(i, length):
+    """A non-negative position in a list of `length`."""
+    i = index(i)
+    if not -length <= i < length:
+        raise IndexError(f"index {i} is out of range")
+    return i % length if length else i
+
+
+class _ModuleSequence(Module):
+    """What Sequential and ModuleList share: children named "0", "1", ..."""
+
+    def _key(self, i):
+        return list(self._modules)[_position(i, len(self._modules))]
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return self._like(list(self._modules.items())[i])
+        return self._modules[self._key(i)]
+
+    def __setitem__(self, i, module):
+        setattr(self, self._key(i), module)
+
+    def __delitem__(self, i):
+        for key in list(self._modules)[i] if isinstance(i, slice) else [self._key(i)]:
+            delattr(self, key)
+        self._renumber(list(self._modules.values()))
+
+    def _renumber(self, modules):
+        self._modules.clear()
+        self._modules.update((str(i), m) for i, m in enumerate(modules))
+
+    def __len__(self):
+        return len(self._modules)
+
+    def __iter__(self):
+        return iter(self._modules.values())
+
+    def append(self, module):
+        """Add a module at the end; returns self."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def insert(self, index, module):
+        """Put a module before position `index`; returns self."""
+        if not isinstance(module, Module):
+            raise AssertionError(f"module should be of type: {Module}")
+        length = len(self._modules)
+        if not -length <= index <= length:
+            raise IndexError(f"Index out of range: {index}")
+        modules = list(self._modules.values())
+        modules.insert(index, module)
+        self._renumber(modules)
+        return self
+
+    def pop(self, key):
+        """Take a module out and return it."""
+        module = self[key]
+        del self[key]
+        return module
+
+
+class Sequential(_ModuleSequence):
+    """Modules called one after the other.
+
+    Parameters
+    ----------
+    *args : Module, or one OrderedDict of name -> Module
+
+    Examples
+    --------
+    >>> from fastnn import nn
+    >>> nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    Sequential(
+      (0): Linear(in_features=2, out_features=3, bias=True)
+      (1): ReLU()
+    )
+    """
+
+    def __init__(self, *args):
+        super().__init__()
+        named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else (
+            (str(i), m) for i, m in enumerate(args))
+        for name, module in named:
+            self.add_module(name, module)
+
+    def _like(self, items):
+        return type(self)(OrderedDict(items))
+
+    def forward(self, input):
+        return run_chain(self._modules.values(), input)
+
+    def extend(self, sequential):
+        """Add the modules of another sequence at the end; returns self."""
+        for module in sequential:
+            self.append(module)
+        return self
+
+    def __add__(self, other):
+        if not isinstance(other, Sequential):
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
+        return Sequential(*self, *other)
+
+    def __iadd__(self, other):
+        if not isinstance(other, Sequential):
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
+        return self.extend(list(other))
+
+    def __mul__(self, times):
+        if not isinstance(times, int):
+            raise TypeError(f"unsupported operand type(s) for *: {type(self)} and {type(times)}")
+        if times <= 0:
+            raise ValueError(f"Non-positive multiplication factor {times} for {type(self)}")
+        return Sequential(*(m for _ in range(times) for m in self))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times):
+        return self.extend(list((self * times)[len(self):]))
+
+
+class ModuleList(_ModuleSequence):
+    """A list of modules.
+
+    Parameters
+    ----------
+    modules : iterable of Module, optional
+    """
+
+    def __init__(self, modules=None):
+        super().__init__()
+        if modules is not None:
+            self += modules
+
+    def _like(self, items):
+        return type(self)([m for _, m in items])
+
+    def extend(self, modules):
+        """Add modules at the end; returns self."""
+        if not isinstance(modules, Iterable):
+            raise TypeError("ModuleList.extend should be called with an iterable, but got " + type(modules).__name__)
+        for module in list(modules):
+            self.append(module)
+        return self
+
+    def insert(self, index, module):
+        """Put a module before position `index`."""
+        modules = list(self._modules.values())
+        modules.insert(index, module)
+        self._renumber(modules)
+
+    def __iadd__(self, modules):
+        return self.extend(modules)
+
+    def __add__(self, other):
+        return ModuleList([*self, *other])
+
+    def __repr__(self):
+        """Equal neighbours are written once, with their number."""
+        texts = [repr(m) for m in self]
+        if not texts:
+            return self._get_name() + "()"
+        groups = []     # [first, last, text]
+        for i, text in enumerate(texts):
+            if groups and groups[-1][2] == text:
+                groups[-1][1] = i
+            else:
+                groups.append([i, i, text])
+        lines = [f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}"
+                 for first, last, text in groups]
+        return self._get_name() + "(\n  " + "\n  ".join(line.replace("\n", "\n  ") for line in lines) + "\n)"
+
+
+class ModuleDict(Module):
+    """A dict of modules.
+
+    Parameters
+    ----------
+    modules : mapping or iterable of (name, Module), optional
+    """
+
+    def __init__(self, modules=None):
+        super().__init__()
+        if modules is not None:
+            self.update(modules)
+
+    def __getitem__(self, key):
+        return self._modules[key]
+
+    def __setitem__(self, key, module):
+        self.add_module(key, module)
+
+    def __delitem__(self, key):
+        del self._modules[key]
+
+    def __len__(self):
+        return len(self._modules)
+
+    def __iter__(self):
+        return iter(self._modules)
+
+    def __contains__(self, key):
+        return key in self._modules
+
+    def clear(self):
+        """Remove all modules."""
+        self._modules.clear()
+
+    def pop(self, key):
+        """Take a module out and return it."""
+        return self._modules.pop(key)
+
+    def keys(self):
+        """The names."""
+        return self._modules.keys()
+
+    def items(self):
+        """(name, module) pairs."""
+        return self._modules.items()
+
+    def values(self):
+        """The modules."""
+        return self._modules.values()
+
+    def update(self, modules):
+        """Add modules from a mapping or from (name, module) pairs."""
+        for key, module in _pairs(modules, "ModuleDict"):
+            self[key] = module
+
+
+def _pairs(entries, kind):
+    """(name, value) pairs from a mapping or an iterable of pairs."""
+    if not isinstance(entries, Iterable):
+        raise TypeError(f"{kind}.update should be called with an iterable of key/value pairs, but got "
+                        + type(entries).__name__)
+    if isinstance(entries, Mapping | ModuleDict | ParameterDict):
+        return list(entries.items())
+    pairs = list(entries)
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, Iterable):
+            raise TypeError(f"{kind} update sequence element #{i} should be Iterable; is{type(pair).__name__}")
+        if len(pair) != 2:
+            raise ValueError(f"{kind} update sequence element #{i} has length {len(pair)}; 2 is required")
+    return pairs
+
+
+def _as_parameter(value):
+    """Plain tensors become parameters; anything else stays as it is."""
+    return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
+
+
+def _value_text(value):
+    if isinstance(value, Tensor):
+        kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
+        size = "x".join(str(n) for n in value.shape)
+        return f"{kind} containing: [torch.{_scalar_name(value)} of size {size}]"
+    return f"Object of type: {type(value).__name__}"
+
+
+def _scalar_name(t):
+    return str(t.dtype)
+
+
+class ParameterList(Module):
+    """A list of parameters; plain tensors put into it become parameters.
+
+    Parameters
+    ----------
+    values : iterable, optional
+    """
+
+    def __init__(self, values=None):
+        super().__init__()
+        self._size = 0
+        if values is not None:
+            self += values
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return type(self)([self[j] for j in range(len(self))[i]])
+        return getattr(self, str(_position(i, len(self))))
+
+    def __setitem__(self, i, value):
+        setattr(self, str(_position(i, len(self))), _as_parameter(value))
+
+    def __len__(self):
+        return self._size
+
+    def __iter__(self):
+        return iter([self[i] for i in range(len(self))])
+
+    def append(self, value):
+        """Add a value at the end; returns self."""
+        self._size += 1
+        self[-1] = value
+        return self
+
+    def extend(self, values):
+        """Add values at the end; returns self."""
+        if not isinstance(values, Iterable) or isinstance(values, Tensor):
+            raise TypeError("ParameterList.extend should be called with an iterable, but got " + type(values).__name__)
+        for value in list(values):
+            self.append(value)
+        return self
+
+    def __iadd__(self, values):
+        return self.extend(values)
+
+    def extra_repr(self):
+        return "\n".join(f"  ({i}): {_value_text(v)}" for i, v in enumerate(self))
+
+    def __repr__(self):
+        return self._get_name() + "(\n" + self.extra_repr() + "\n)" if len(self) else self._get_name() + "()"
+
+    def __call__(self, *args, **kwargs):
+        raise RuntimeError("ParameterList should not be called.")
+
+
+class ParameterDict(Module):
+    """A dict of parameters; plain tensors put into it become parameters.
+
+    Parameters
+    ----------
+    parameters : mapping or iterable of (name, value), optional
+    """
+
+    def __init__(self, parameters=None):
+        super().__init__()
+        self._keys = {}
+        if parameters is not None:
+            self.update(parameters)
+
+    @staticmethod
+    def _name(key):
+        if not isinstance(key, str):
+            raise TypeError("Index given to ParameterDict cannot be used as a key as it is not a string (type is "
+                            f"'{type(key).__name__}'). Open an issue on github if you need non-string keys.")
+        return key
+
+    def __getitem__(self, key):
+        if self._name(key) not in self._keys:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __setitem__(self, key, value):
+        self._keys[self._name(key)] = None
+        setattr(self, key, _as_parameter(value))
+
+    def __delitem__(self, key):
+        del self._keys[self._name(key)]
+        delattr(self, key)
+
+    def __len__(self):
+        return len(self._keys)
+
+    def __iter__(self):
+        return iter(self._keys)
+
+    def __reversed__(self):
+        return reversed(list(self._keys))
+
+    def __contains__(self, key):
+        return key in self._keys
+
+    def copy(self):
+        """A new ParameterDict with the same values."""
+        return ParameterDict(OrderedDict(self.items()))
+
+    def clear(self):
+        """Remove everything."""
+        for key in list(self._keys):
+            del self[key]
+
+    def pop(self, key):
+        """Take a value out and return it."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self):
+        """Take the last (name, value) out and return it."""
+        key = next(reversed(self), None)
+        if key is None:
+            raise KeyError("dictionary is empty")
+        return key, self.pop(key)
+
+    def get(self, key, default=None):
+        """The value under a name, or the default."""
+        return self[key] if key in self else default
+
+    def setdefault(self, key, default=None):
+        """The value under a name, set to the default when there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def fromkeys(self, keys, default=None):
+        """A new ParameterDict with the same value under several names."""
+        return ParameterDict((key, default) for key in keys)
+
+    def keys(self):
+        """The names."""
+        return self._keys.keys()
+
+    def items(self):
+        """(name, value) pairs."""
+        return [(key, self[key]) for key in self._keys]
+
+    def values(self):
+        """The values."""
+        return [self[key] for key in self._keys]
+
+    def update(self, parameters):
+        """Add values from a mapping or from (name, value) pairs."""
+        for key, value in _pairs(parameters, "ParameterDict"):
+            self[key] = value
+
+    def __or__(self, other):
+        both = self.copy()
+        both.update(other)
+        return both
+
+    def __ror__(self, other):
+        both = ParameterDict(other)
+        both.update(self)
+        return both
+
+    def __ior__(self, other):
+        self.update(other)
+        return self
+
+    def extra_repr(self):
+        return "\n".join(f"  ({key}): {_value_text(value)}" for key, value in self.items())
+
+    def __repr__(self):
+        return self._get_name() + "(\n" + self.extra_repr() + "\n)" if len(self) else self._get_name() + "()"
+
+    def __call__(self, input):
+        raise RuntimeError("ParameterDict should not be called.")

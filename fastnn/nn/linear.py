@@ -1,0 +1,172 @@
+"""Affine layers."""
+import math
+
+import numpy as np
+
+from fastnn.core.tensor import Parameter, from_array, get_default_dtype
+from fastnn.nn import functional as F
+from fastnn.nn import init
+from fastnn.nn.module import Module
+
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
+
+
+def float_dtype(device, dtype):
+    """Check the device and dtype arguments of a layer; gives the NumPy dtype of its parameters."""
+    if device is not None and getattr(device, "type", device) != "cpu":
+        raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
+    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"parameters are float32 or float64, got {dtype}")
+    return dtype
+
+
+def empty_parameter(shape, dtype):
+    """A Parameter whose values are still to be drawn."""
+    return Parameter(from_array(np.zeros(shape, dtype)))
+
+
+class Identity(Module):
+    """Gives its input back; arguments are accepted and ignored."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+
+    def forward(self, input):
+        return input
+
+
+class Linear(Module):
+    r"""y = x W^T + b.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool, default True
+    device : None or "cpu"
+    dtype : float32 or float64, default the default dtype
+
+    Attributes
+    ----------
+    weight : Parameter (out_features, in_features)
+        Drawn from U(-k, k), k = 1/sqrt(in_features).
+    bias : Parameter (out_features,) or None
+        Drawn likewise.
+
+    Notes
+    -----
+    Input (*, in_features), output (*, out_features).
+    """
+
+    def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
+        dtype = float_dtype(device, dtype)
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = empty_parameter((out_features, in_features), dtype)
+        self.register_parameter("bias", empty_parameter(out_features, dtype) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input):
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self):
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    r"""y_k = x1^T A_k x2 + b_k.
+
+    Parameters
+    ----------
+    in1_features, in2_features, out_features : int
+    bias : bool, default True
+    device : None or "cpu"
+    dtype : float32 or float64, default the default dtype
+
+    Attributes
+    ----------
+    weight : Parameter (out_features, in1_features, in2_features)
+        Drawn from U(-k, k), k = 1/sqrt(in1_features).
+    bias : Parameter (out_features,) or None
+        Drawn likewise.
+    """
+
+    def __init__(self, in1_features, in2_features, out_features, bias=True, device=None, dtype=None):
+        dtype = float_dtype(device, dtype)
+        super().__init__()
+        if in1_features <= 0:
+            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = empty_parameter((out_features, in1_features, in2_features), dtype)
+        self.register_parameter("bias", empty_parameter(out_features, dtype) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw weight and bias anew."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1, input2):
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self):
+        return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
+                f"bias={self.bias is not None}")
+
+
+class LazyLinear(Linear):
+    """A Linear that takes in_features from its first input; it then becomes a `Linear`.
+
+    Parameters
+    ----------
+    out_features : int
+    bias : bool, default True
+    device : None or "cpu"
+    dtype : float32 or float64, default the default dtype
+    """
+
+    def __init__(self, out_features, bias=True, device=None, dtype=None):
+        super().__init__(0, 0, bias, device, dtype)
+        self.out_features = out_features
+        self.register_forward_pre_hook(_materialize)
+        self._register_load_state_dict_pre_hook(_take_shape, with_module=True)
+
+    def reset_parameters(self):
+        """Draw weight and bias anew, once their shapes are known."""
+        if self.in_features:
+            super().reset_parameters()
+
+
+def _resize(layer, in_features):
+    """Give the parameters of a LazyLinear their shapes and make it a Linear."""
+    layer.in_features = in_features
+    dtype = layer.weight.dtype
+    layer.weight.data = from_array(np.zeros((layer.out_features, in_features), dtype))
+    if layer.bias is not None:
+        layer.bias.data = from_array(np.zeros(layer.out_features, dtype))
+    for hooks, hook in ((layer._forward_pre_hooks, _materialize), (layer._load_state_dict_pre_hooks, _take_shape)):
+        for key in [k for k, h in hooks.items() if getattr(h, "hook", h) is hook]:
+            del hooks[key]
+    layer.__class__ = Linear
+
+
+def _materialize(layer, args):
+    _resize(layer, args[0].shape[-1])
+    layer.reset_parameters()
+
+
+def _take_shape(layer, state_dict, prefix, *rest):
+    if prefix + "weight" in state_dict:
+        _resize(layer, state_dict[prefix + "weight"].shape[1])

@@ -1,0 +1,323 @@
+"""Tensors made from data, from a shape, or from a rule."""
+import numpy as np
+
+from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
+from fastnn.ops.host import compute, result, tensor_of
+from fastnn.ops.promotion import check_device, number_dtype
+
+__all__ = ["arange", "as_tensor", "asarray", "diag", "diag_embed", "diagonal", "empty", "empty_like", "eye", "frombuffer",
+           "from_dlpack", "from_numpy", "full", "full_like", "linspace", "logspace", "meshgrid", "ones", "ones_like", "tensor",
+           "tril", "tril_indices", "triu", "triu_indices", "vander", "zeros", "zeros_like"]
+
+
+def _new(array, requires_grad, device=None):
+    check_device(device)
+    return from_array(array, requires_grad)
+
+
+def _default(dtype):
+    return get_default_dtype() if dtype is None else np.dtype(dtype)
+
+
+def _shape(size):
+    """A shape given as separate ints or as one sequence."""
+    if len(size) == 1 and not isinstance(size[0], int | np.integer):
+        size = tuple(size[0])
+    for n in size:
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
+    return tuple(int(n) for n in size)
+
+
+# ---- from data --------------------------------------------------------------------------------------------------------
+def _array_of(data, dtype):
+    """data as an array: Python floats in the default dtype, ints in int64, arrays and tensors in their own."""
+    if isinstance(data, Tensor):
+        array = data.array
+    elif hasattr(data, "dtype") or hasattr(data, "__array_interface__") or hasattr(data, "__dlpack__"):
+        array = data.detach().numpy() if hasattr(data, "detach") else np.asarray(data)
+    elif dtype is None:
+        array = _nested(data)
+        if array.dtype.kind == "f" and not _has_arrays(data):
+            array = array.astype(get_default_dtype())
+    else:
+        return np.array(_nested(data), dtype=dtype)
+    return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+
+
+def _has_arrays(data):
+    """Does a nested list hold NumPy values, whose dtype counts?"""
+    if isinstance(data, list | tuple):
+        return bool(data) and _has_arrays(data[0])
+    return isinstance(data, np.ndarray | np.floating | Tensor)
+
+
+def _nested(data):
+    """An array from numbers and nested lists, which may hold tensors."""
+    if isinstance(data, list | tuple) and any(isinstance(d, Tensor | list | tuple) for d in data):
+        data = [_nested(d.detach().array if isinstance(d, Tensor) else d) if not isinstance(d, np.ndarray) else d for d in data]
+        shapes = {np.shape(d) for d in data}
+        if len(shapes) > 1:
+            first, *rest = (np.shape(d) for d in data)
+            other = next((s for s in rest if s != first), ())
+            raise ValueError(f"expected sequence of length {first[0] if first else 0} at dim 1 (got {other[0] if other else 0})")
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ValueError("expected sequences of equal length at every depth") from None
+    if array.dtype.kind == "O" or array.dtype.kind in "US":
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if array.size == 0 and array.dtype == np.float64:
+        array = array.astype(get_default_dtype())
+    return array
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
+    """A new tensor with a copy of data.
+
+    Parameters
+    ----------
+    data : number, nested list, array or tensor
+        Python floats become the default dtype, ints int64; arrays keep their dtype.
+    dtype : optional
+    device : None or "cpu"
+    requires_grad : bool, default False
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    array = _array_of(data, None if dtype is None else np.dtype(dtype))
+    return _new(np.array(array, order="K"), requires_grad, device)
+
+
+def as_tensor(data, dtype=None, device=None):
+    """data as a tensor, sharing memory where its dtype allows; a tensor of the right dtype is returned itself."""
+    check_device(device)
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    return from_array(_array_of(data, None if dtype is None else np.dtype(dtype)))
+
+
+def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
+    """As `as_tensor`; copy=True never shares memory, copy=False always."""
+    if copy:
+        return tensor(obj, dtype=dtype, device=device, requires_grad=requires_grad)
+    return as_tensor(obj, dtype, device).requires_grad_(requires_grad)
+
+
+def from_numpy(ndarray):
+    """A tensor that shares the array's memory."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    return from_array(ndarray)
+
+
+def from_dlpack(ext_tensor):
+    """A tensor that shares the memory of a DLPack exporter."""
+    return from_array(np.from_dlpack(ext_tensor))
+
+
+def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
+    """A vector that shares the memory of a buffer."""
+    return _new(np.frombuffer(buffer, np.dtype(dtype), count, offset), requires_grad)
+
+
+# ---- from a shape -----------------------------------------------------------------------------------------------------
+def zeros(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
+    """A tensor of zeros."""
+    return _new(np.zeros(_shape(size), _default(dtype)), requires_grad, device)
+
+
+def ones(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
+    """A tensor of ones."""
+    return _new(np.ones(_shape(size), _default(dtype)), requires_grad, device)
+
+
+def empty(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False, memory_format=None):
+    """A tensor whose values are undefined."""
+    return _new(np.empty(_shape(size), _default(dtype)), requires_grad, device)
+
+
+def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """A tensor filled with one value; its dtype follows the value."""
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    dtype = number_dtype(value) if dtype is None else np.dtype(dtype)
+    return _new(np.full(_shape((size,)), value, dtype), requires_grad, device)
+
+
+def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+    """Zeros in the shape, memory order and dtype of another tensor."""
+    return _new(np.zeros_like(tensor_of(input).array, dtype), requires_grad, device)
+
+
+def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+    """Ones in the shape, memory order and dtype of another tensor."""
+    return _new(np.ones_like(tensor_of(input).array, dtype), requires_grad, device)
+
+
+def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+    """An undefined tensor in the shape, memory order and dtype of another."""
+    return _new(np.empty_like(tensor_of(input).array, dtype), requires_grad, device)
+
+
+def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+    """One value in the shape, memory order and dtype of another tensor."""
+    return _new(np.full_like(tensor_of(input).array, fill_value, dtype), requires_grad, device)
+
+
+def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
+    """A copy of data in this tensor's dtype."""
+    return tensor(data, dtype=self.dtype if dtype is None else dtype, device=device, requires_grad=requires_grad)
+
+
+def new_zeros(self, *size, dtype=None, device=None, requires_grad=False):
+    """Zeros in this tensor's dtype."""
+    return zeros(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_ones(self, *size, dtype=None, device=None, requires_grad=False):
+    """Ones in this tensor's dtype."""
+    return ones(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_empty(self, *size, dtype=None, device=None, requires_grad=False):
+    """An undefined tensor in this tensor's dtype."""
+    return empty(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """One value in this tensor's dtype."""
+    return full(size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
+
+
+# ---- from a rule ------------------------------------------------------------------------------------------------------
+def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """start, start + step, ... below end.  Integers give int64, floats the default dtype.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.arange(3)
+    tensor([0, 1, 2])
+    """
+    start, end = (0, start) if end is None else (start, end)
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if dtype is None:
+        dtype = get_default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else np.dtype(np.int64)
+    dtype = np.dtype(dtype)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype.kind != "f":
+        return _new(np.arange(start, end, step, dtype), requires_grad, device)
+    n = int(np.ceil((end - start) / step))
+    return _new((start + step * np.arange(n, dtype=np.float64)).astype(dtype), requires_grad, device)
+
+
+def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """`steps` values at equal distances from start to end, both included."""
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return _new(np.linspace(start, end, steps).astype(_default(dtype)), requires_grad, device)
+
+
+def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """base to the power of `steps` values at equal distances."""
+    return _new(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype)), requires_grad, device)
+
+
+def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """Ones on the diagonal of an n x m matrix."""
+    return _new(np.eye(n, m, dtype=_default(dtype)), requires_grad, device)
+
+
+def meshgrid(*tensors, indexing="ij"):
+    """Coordinates of a grid from its axes."""
+    parts = [tensor_of(t) for t in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors)]
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}")
+    swap = indexing == "xy" and len(parts) > 1
+    if swap:
+        parts[:2] = parts[1], parts[0]
+    shape = [t.numel() for t in parts]
+    grids = [t.reshape(*[n if j == i else 1 for j, n in enumerate(shape)]).expand(shape) for i, t in enumerate(parts)]
+    if swap:
+        grids[:2] = grids[1], grids[0]
+    return tuple(grids)
+
+
+def tril(input, diagonal=0):
+    """The part on and below a diagonal; zeros elsewhere."""
+    x = tensor_of(input)
+    return result("tril", compute("tril", lambda a: np.tril(a, diagonal), x.array), lambda g: np.tril(g, diagonal), x)
+
+
+def triu(input, diagonal=0):
+    """The part on and above a diagonal; zeros elsewhere."""
+    x = tensor_of(input)
+    return result("triu", compute("triu", lambda a: np.triu(a, diagonal), x.array), lambda g: np.triu(g, diagonal), x)
+
+
+def tril_indices(row, col, offset=0, *, dtype=np.int64, device=None, layout=None):
+    """Row and column numbers of the part on and below a diagonal."""
+    return _new(np.stack(np.tril_indices(row, offset, col)).astype(dtype), False, device)
+
+
+def triu_indices(row, col, offset=0, *, dtype=np.int64, device=None, layout=None):
+    """Row and column numbers of the part on and above a diagonal."""
+    return _new(np.stack(np.triu_indices(row, offset, col)).astype(dtype), False, device)
+
+
+def diagonal(input, offset=0, dim1=0, dim2=1):
+    """The diagonal over two axes, as a new last axis (a copy)."""
+    x = tensor_of(input)
+    shape, dtype = tuple(x.shape), x.dtype
+
+    def rule(grad):
+        full = np.zeros(shape, dtype)
+        view = np.moveaxis(full, (dim1, dim2), (-2, -1))
+        i = np.arange(grad.shape[-1])
+        view[..., i + max(0, -offset), i + max(0, offset)] = grad
+        return full
+    return result("diagonal", compute("diagonal", lambda a: np.diagonal(a, offset, dim1, dim2).copy(), x.array), rule, x)
+
+
+_diagonal = diagonal
+
+
+def diag_embed(input, offset=0):
+    """Matrices with the last axis on a diagonal."""
+    x = tensor_of(input)
+    n = x.shape[-1]
+    rows, columns = np.arange(n) + max(0, -offset), np.arange(n) + max(0, offset)
+
+    def spread(a):
+        full = np.zeros((*a.shape[:-1], n + abs(offset), n + abs(offset)), a.dtype)
+        full[..., rows, columns] = a
+        return full
+    return result("diag_embed", compute("diag_embed", spread, x.array), lambda g: g[..., rows, columns], x)
+
+
+def diag(input, diagonal=0):
+    """A matrix from its diagonal, or the diagonal of a matrix."""
+    x = tensor_of(input)
+    if x.ndim == 1:
+        return diag_embed(x, diagonal)
+    if x.ndim == 2:
+        return _diagonal(x, diagonal)
+    raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {x.ndim}D")
+
+
+def vander(x, N=None, increasing=False):
+    """Powers of a vector's elements as columns."""
+    return from_array(np.vander(tensor_of(x).numpy(), N, increasing))
+
+
+for _function in (new_tensor, new_zeros, new_ones, new_empty, new_full, tril, triu, diagonal, diag_embed, diag):
+    install(_function.__name__, _function)

@@ -1,0 +1,104 @@
+"""Result dtypes of operations on operands of different kinds, by torch's rules.
+
+The dtype follows the category (bool < integer < float).  Tensors with axes come first; 0-d tensors and then Python
+numbers only count when their category is higher.  An integer tensor and a float give that float; an integer tensor and
+a Python float the default dtype.
+"""
+import numpy as np
+
+from fastnn.core.tensor import Tensor, get_default_dtype
+
+BOOL, INT64 = np.dtype(np.bool_), np.dtype(np.int64)
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
+NAMES = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
+         "uint8": "Byte", "bool": "Bool"}
+
+
+def promote_types(type1, type2):
+    """The dtype that holds both, without losing the category: integer and float give the float.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.promote_types(fastnn.int64, fastnn.float32)
+    dtype('float32')
+    """
+    a, b = np.dtype(type1), np.dtype(type2)
+    if a == b:
+        return a
+    if (a.kind == "f") != (b.kind == "f"):
+        return a if a.kind == "f" else b
+    return np.promote_types(a, b)
+
+
+def number_dtype(x):
+    """The dtype of a Python number."""
+    if isinstance(x, bool | np.bool_):
+        return BOOL
+    if isinstance(x, int | np.integer):
+        return INT64
+    return get_default_dtype()
+
+
+def result_dtype(*operands):
+    """The dtype of an operation on tensors, arrays and numbers."""
+    with_axes = zero_d = numbers = None
+    for x in operands:
+        if isinstance(x, Tensor):
+            dtype, ndim = x.dtype, x.ndim
+        elif isinstance(x, np.ndarray):
+            dtype, ndim = x.dtype, x.ndim
+        else:
+            dtype = number_dtype(x)
+            numbers = dtype if numbers is None else promote_types(numbers, dtype)
+            continue
+        if ndim:
+            with_axes = dtype if with_axes is None or with_axes == dtype else promote_types(with_axes, dtype)
+        else:
+            zero_d = dtype if zero_d is None else promote_types(zero_d, dtype)
+    return combine(with_axes, combine(zero_d, numbers))
+
+
+def combine(strong, weak):
+    """The stronger operands' dtype, unless the weaker ones are of a higher category."""
+    if strong is None or weak is None:
+        return weak if strong is None else strong
+    if CATEGORY[weak.kind] > CATEGORY[strong.kind]:
+        return promote_types(strong, weak) if strong.kind == "b" or weak.kind == "f" else strong
+    return strong
+
+
+def result_type(tensor1, tensor2):
+    """The dtype of an arithmetic operation on two operands."""
+    return result_dtype(tensor1, tensor2)
+
+
+def can_cast(from_, to):
+    """May a result of dtype `from_` be stored in `to`?  Only to the same or a higher category."""
+    return CATEGORY[np.dtype(from_).kind] <= CATEGORY[np.dtype(to).kind]
+
+
+def float_result(dtype):
+    """The dtype of a function with real values: integers give the default dtype."""
+    return dtype if dtype.kind == "f" else get_default_dtype()
+
+
+def type_name(dtype):
+    """torch's name of a dtype in its messages."""
+    return NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
+
+
+def check_device(device):
+    """Raise for anything but the CPU."""
+    if device is not None and str(getattr(device, "type", device)).split(":")[0] != "cpu":
+        raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
+
+
+def floating_dtype(dtype, device=None):
+    """The dtype of parameters from the arguments `dtype` and `device` of a layer: float32 or float64."""
+    check_device(device)
+    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
+    if dtype not in (FLOAT32, FLOAT64):
+        raise TypeError(f"parameters are float32 or float64, got {dtype}")
+    return dtype
