@@ -1,12 +1,13 @@
 """Matrix products: GFLOP/s, fraction of the multiply-add peak of the same run, and ratios to NumPy and torch.
 
-    python bench/gemm.py [--threads 1 2] [--rounds 7] [--batches 1,8,32,128] [--layers 64x128,784x256] [--cube 1024]
+    python bench/gemm.py [--threads 1 2] [--rounds 7] [--best] [--batches 1,8,32,128] [--layers 64x128,784x256] [--cube 1024]
 
 The three products of a Linear layer, for both ways of storing its weight: "rows" is (out, in) row-major, "columns" is
 (in, out) memory seen through a transposed view.  A round times every side once, in turn; the ratio quoted is the median
-of the rounds' ratios, above 1 where fastnn is faster.  fastnn is timed as the bare kernel: one call of `matmul_batched`
-with batch strides of zero repeats the product (three times with several threads, where a larger batch would be split
-differently; a few microseconds of that call are then counted too).  The peers' times include their own dispatch, about
+of the rounds' ratios, above 1 where fastnn is faster; with --best each side's shortest time of all rounds, for a machine
+that others load (then many rounds).  fastnn is timed as the bare kernel: one call of `matmul_batched`
+with batch strides of zero repeats a small product (at most three times with several threads, where a larger batch would
+be split differently; a few microseconds of that call are then counted too).  The peers' times include their own dispatch, about
 a microsecond.  With several threads the sides pause, lest one is timed under the spinning of another.
 """
 import argparse
@@ -22,7 +23,17 @@ from pathlib import Path
 import numpy as np
 
 LAYERS = "64x128,784x256,256x10,1024x1024,2048x1000"
+LEAST, LEAST_BEST = 3e-3, 4e-4     # seconds a side is timed per round
 PAUSE = 0.01            # seconds; libgomp spins 3 ms
+
+
+def aligned(values, dtype):
+    """A copy on a 64-byte boundary, as fastnn's own arrays are: the peers gain as much."""
+    buffer = np.empty(values.size * np.dtype(dtype).itemsize + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    copy = buffer[start:start + buffer.size - 64].view(dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def linear(batch, inputs, outputs, dtype="float32"):
@@ -30,21 +41,22 @@ def linear(batch, inputs, outputs, dtype="float32"):
     rng = np.random.default_rng(0)
 
     def draw(*shape):
-        return rng.standard_normal(shape).astype(dtype)
+        return aligned(rng.standard_normal(shape), dtype)
 
     x, dy = draw(batch, inputs), draw(batch, outputs)
     for storage, weight in (("rows", draw(outputs, inputs)), ("columns", draw(inputs, outputs).T)):
-        yield f"forward {storage}", x, weight.T, np.empty((batch, outputs), dtype)
-        yield f"dX {storage}", dy, weight, np.empty((batch, inputs), dtype)
-        yield f"dW {storage}", dy.T, x, np.empty_like(weight)
+        gradient = draw(outputs, inputs) if storage == "rows" else draw(inputs, outputs).T
+        yield f"forward {storage}", x, weight.T, draw(batch, outputs)
+        yield f"dX {storage}", dy, weight, draw(batch, inputs)
+        yield f"dW {storage}", dy.T, x, gradient
 
 
 def cube(n, dtype="float32"):
     """(name, a, b, out) of the four layouts of a square product."""
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, n, n)).astype(dtype)
+    a, b, out = (aligned(rng.standard_normal((n, n)), dtype) for _ in range(3))
     for name, left, right in (("nn", a, b), ("nt", a, b.T), ("tn", a.T, b), ("tt", a.T, b.T)):
-        yield f"cube {name}", left, right, np.empty((n, n), dtype)
+        yield f"cube {name}", left, right, out
 
 
 def cases(batches, layers, cubes):
@@ -57,7 +69,7 @@ def cases(batches, layers, cubes):
             yield f"{n} {name}", operands
 
 
-def seconds_per_call(function, least=0.003):
+def seconds_per_call(function, least):
     """Mean over as many calls as take `least` seconds; two calls of warming up."""
     function()
     function()
@@ -83,7 +95,7 @@ def fma_peak(folder):
 
     def measure():
         start = time.perf_counter()
-        return probe(1_000_000, ctypes.byref(sink)) / (time.perf_counter() - start) / 1e9
+        return probe(200_000, ctypes.byref(sink)) / (time.perf_counter() - start) / 1e9
 
     return measure
 
@@ -94,7 +106,7 @@ def contestants(a, b, out, threads):
     from fastnn.kernels import native
 
     flops = 2.0 * out.size * a.shape[1]
-    repeats = 3 if threads > 1 else 4 + int(5e6 / flops)
+    repeats = max(1, min(int(5e6 / flops), 3 if threads > 1 else 1_000_000))
     sizes = [*out.shape, a.shape[1], *(s // v.itemsize for v in (a, b, out) for s in v.strides), 0, repeats, 0, 0, 0]
     arrays = [a, b, None, out]
     sides = {
@@ -111,22 +123,23 @@ def contestants(a, b, out, threads):
     return sides
 
 
-def measure(operands, threads, rounds, peak):
-    """({peer: how many times faster than it}, GFLOP/s, fraction of the peak): medians over the rounds."""
+def measure(operands, threads, rounds, peak, best):
+    """({peer: how many times faster than it}, GFLOP/s, fraction of the peak)."""
     a, _, out = operands
     sides = contestants(*operands, threads)
-    flops = 2.0 * out.size * a.shape[1]
-    rows = []
+    rows = []                   # peak, then seconds of each side
     for _ in range(rounds):
-        top = peak() * threads
-        taken = {}
-        for name, (function, products) in sides.items():
+        taken = [1e-9 / peak() / threads]
+        for function, products in sides.values():
             if threads > 1:
                 time.sleep(PAUSE)
-            taken[name] = seconds_per_call(function) / products
-        own = taken.pop("fastnn")
-        rows.append([flops / own / 1e9, flops / own / 1e9 / top, *(t / own for t in taken.values())])
-    rate, fraction, *ratios = (statistics.median(column) for column in zip(*rows))
+            taken.append(seconds_per_call(function, LEAST_BEST if best else LEAST) / products)
+        rows.append(taken)
+    if best:
+        rows = [[min(column) for column in zip(*rows)]]
+    flops = 2.0 * out.size * a.shape[1]
+    columns = zip(*([flops / own / 1e9, flops * top / own, *(t / own for t in peers)] for top, own, *peers in rows))
+    rate, fraction, *ratios = (statistics.median(column) for column in columns)
     return dict(zip(list(sides)[1:], ratios)), rate, fraction
 
 
@@ -136,7 +149,7 @@ def run(options, threads):
     with tempfile.TemporaryDirectory() as folder:
         peak = fma_peak(folder)
         for name, operands in cases(options.batches, options.layers, options.cube):
-            ratios, rate, fraction = measure(operands, threads, options.rounds, peak)
+            ratios, rate, fraction = measure(operands, threads, options.rounds, peak, options.best)
             print(f"{name:32s} {rate:7.1f} GFLOP/s {100 * fraction:5.1f} %  "
                   + "  ".join(f"{ratio:6.2f} x {peer}" for peer, ratio in ratios.items()), flush=True)
             logs.append(np.log(min(ratios.values())))
@@ -147,6 +160,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, nargs="*", default=[1])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--best", action="store_true")
     parser.add_argument("--batches", type=lambda s: [int(n) for n in s.split(",")], default=[1, 8, 32, 128])
     parser.add_argument("--layers", type=lambda s: [tuple(map(int, n.split("x"))) for n in s.split(",") if n],
                         default=[tuple(map(int, n.split("x"))) for n in LAYERS.split(",")])
