@@ -18,7 +18,12 @@ cdef int raise_status(fn_call* call) except -1
 # An operation on arrays that no kernel does (NumPy): run `function(*inputs)` through the recorder's eyes.
 cdef object host_call(str name, object function, tuple inputs)
 
+# Keep an array alive for the recorder of this thread, if there is one: slots may be bound to passing views.
+cdef int hold(object array) except -1
+cdef bint recorder_listens() noexcept
+
 cdef class Recorder:
+    cdef list owners        # every array bound to a slot: alive while the recording is, so that no address is used twice
     cdef int record(self, Launch* L) except -1
     cdef int record_host(self, str name, object function, tuple inputs, object result) except -1
 
@@ -36,6 +41,8 @@ cdef inline int put(Launch* L, int slot, object array) except -1:
     if array is not None:
         L.call.slot[slot] = np.PyArray_DATA(<np.ndarray>array)
         L.owner[slot] = <PyObject*>array
+        if recorder_listens():
+            hold(array)
     return 0
 
 cdef inline int fn_dtype_of(np.ndarray a) noexcept:

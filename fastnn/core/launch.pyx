@@ -29,6 +29,15 @@ cdef class Recorder:
         raise NotImplementedError
 
 
+cdef bint recorder_listens() noexcept:
+    return fn_get_recorder() != NULL
+
+
+cdef int hold(object array) except -1:
+    (<Recorder>fn_get_recorder()).owners.append(array)
+    return 0
+
+
 cdef Recorder current_recorder():
     cdef void* r = fn_get_recorder()
     return <Recorder>r if r != NULL else None

@@ -22,7 +22,6 @@ cdef class Recording(Recorder):
     cdef Place* places      # FN_SLOTS per call
     cdef readonly int count
     cdef int capacity
-    cdef list owners        # every array bound to a slot: alive until the plan stands, so that no address is reused
     cdef list inputs        # arrays handed to the step
     cdef readonly list uncaptured
     cdef readonly list buffers      # per INSIDE buffer: [bytes, first call, last call]

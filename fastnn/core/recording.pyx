@@ -48,7 +48,6 @@ cdef class Recording(Recorder):
             place.origin, place.which, place.offset, place.pointer = ABSENT, 0, 0, NULL
             if i < slots and L.owner[i] != NULL:
                 array = <object>L.owner[i]
-                self.owners.append(array)
                 self.locate(<np.ndarray>array, place, L.call.kernel.role[i])
         self.count += 1
         return 0

@@ -204,7 +204,14 @@ cdef int run(list roots, bint retain_graph, dict capture, bint accumulate) excep
     cdef bint fresh
     cdef bint grad_was_on = grad_enabled()
     run_counter += 1
-    cdef list order = reachable(roots, run_counter)
+    cdef list order = reachable(roots, run_counter), outer = None
+    for item in order:      # a run inside a rule of another run: what that one has gathered so far is not ours
+        node = <Node>item
+        if node.grads is not None:
+            if outer is None:
+                outer = []
+            outer.append((node, node.grads, node.fresh))
+            node.grads = None
     set_grad_enabled(False)
     try:
         for root in roots:
@@ -255,4 +262,7 @@ cdef int run(list roots, bint retain_graph, dict capture, bint accumulate) excep
         raise
     finally:
         set_grad_enabled(grad_was_on)
+        if outer is not None:
+            for item, grads, fresh in outer:
+                (<Node>item).grads, (<Node>item).fresh = grads, fresh
     return 0

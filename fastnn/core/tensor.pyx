@@ -692,12 +692,13 @@ cdef list make_roots(tensors, gradients):
     return roots
 
 
-cdef np.ndarray one_f32 = np.ones((), np.float32)
-one_f32.flags.writeable = False
+# The gradients of losses: always the same arrays, so that a recorded step finds them again.
+cdef np.ndarray one_f32 = np.ones((), np.float32), one_f64 = np.ones((), np.float64)
+one_f32.flags.writeable = one_f64.flags.writeable = False
 
 cdef np.ndarray one(np.ndarray like):
-    if np.PyArray_NDIM(like) == 0 and np.PyArray_TYPE(like) == np.NPY_FLOAT32:
-        return one_f32
+    if np.PyArray_NDIM(like) == 0:
+        return one_f32 if np.PyArray_TYPE(like) == np.NPY_FLOAT32 else one_f64
     return np.ones_like(like)
 
 

@@ -17,6 +17,7 @@ import re
 
 from fastnn.core.tensor import install
 from fastnn.ops.host import change
+from fastnn.ops.pieces import put_back
 
 np.import_array()
 
@@ -27,6 +28,9 @@ cdef object ALL = slice(None)
 cdef class SliceBackward(Node):
     """Zeros of the input's shape with the gradient at its place.  a: the input, of which only shape and dtype count; d: key."""
     cdef object backward(self, np.ndarray grad):
+        shape, dtype = self.c
+        if dtype.kind == "f":
+            return put_back(grad, shape, self.d)
         return host_call("slice_backward", place, (grad, self.c, self.d))
 
 

@@ -3,6 +3,7 @@ import numpy as np
 
 from fastnn.core.tensor import Size, install
 from fastnn.ops.host import compute, result, tensor_of
+from fastnn.ops.pieces import join
 from fastnn.ops.promotion import result_dtype
 from fastnn.ops.shape import flatten, normalize_axes, normalize_axis, unsqueeze
 
@@ -43,6 +44,8 @@ def cat(tensors, dim=0):
             if d != axis and m != n:
                 raise RuntimeError(f"Sizes of tensors must match except in dimension {axis}. Expected size {m} but got size {n} "
                                    f"for tensor number {i} in the list.")
+    if dtype.kind == "f" and len(used) == len(parts) and all(t.dtype == dtype for t in used):
+        return join(used, axis)
     ends = np.cumsum([t.shape[axis] for t in used])[:-1]
     dtypes, counted = [t.dtype for t in used], {id(t) for t in used}
     ignored = [t for t in parts if id(t) not in counted]
@@ -109,7 +112,8 @@ def split(tensor, split_size_or_sections, dim=0):
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size < 0 or (size == 0 and n):
-            raise RuntimeError(f"split expects split_size be {'non-negative' if size < 0 else 'positive'}, but got split_size={size}")
+            raise RuntimeError(f"split expects split_size be {'non-negative' if size < 0 else 'positive'}, but got "
+                               f"split_size={size}")
         sizes = [min(size, n - i) for i in range(0, n, size)] if n else [0]
     else:
         sizes = list(split_size_or_sections)
@@ -119,7 +123,8 @@ def split(tensor, split_size_or_sections, dim=0):
     pieces, start = [], 0
     for size in sizes:
         if size < 0:
-            raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={sizes}")
+            raise RuntimeError("split_with_sizes expects split_sizes have only non-negative entries, but got "
+                               f"split_sizes={sizes}")
         pieces.append(x[(slice(None),) * axis + (slice(start, start + size),)])
         start += size
     return tuple(pieces)
