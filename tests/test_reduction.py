@@ -26,12 +26,14 @@ def close(got, want, dtype=np.float64):
     want = want.detach().numpy()
     got = got.detach().numpy()
     assert got.shape == want.shape and got.dtype == want.dtype
-    np.testing.assert_allclose(got, want, rtol=1e-10 if dtype == np.float64 else 2e-5, atol=1e-12 if dtype == np.float64 else 1e-5)
+    double = dtype == np.float64
+    np.testing.assert_allclose(got, want, rtol=1e-10 if double else 2e-5, atol=1e-12 if double else 1e-5)
 
 
 def compare(name, a, *args, gradient=True, method=True, **kwargs):
     """The function and the method against torch's, with the gradient of a random combination of the result."""
-    x, t = fn.tensor(a, requires_grad=gradient and a.dtype.kind == "f"), torch.tensor(a, requires_grad=gradient and a.dtype.kind == "f")
+    gradient = gradient and a.dtype.kind == "f"
+    x, t = fn.tensor(a, requires_grad=gradient), torch.tensor(a, requires_grad=gradient)
     got, want = getattr(fn, name)(x, *args, **kwargs), getattr(torch, name)(t, *args, **kwargs)
     if isinstance(want, tuple):
         assert type(got).__name__ == type(want).__name__.rsplit(".", 1)[-1] or not hasattr(want, "values")
@@ -59,15 +61,15 @@ def test_over_axes(name, dtype):
         for dim, keepdim in itertools.product(dims(len(shape)), [False, True]):
             if name in ("logsumexp", "amax", "amin") and dim is None:
                 continue
-            if name in ("var", "std") and (not shape or any(shape[d] < 2 for d in (range(len(shape)) if dim is None else
-                                                            [dim] if isinstance(dim, int) else dim))):
+            if name in ("var", "std") and (not shape or any(
+                    shape[d] < 2 for d in (range(len(shape)) if dim is None else [dim] if isinstance(dim, int) else dim))):
                 continue
             options = {"dim": dim, "keepdim": keepdim} if dim is not None else {}
             compare(name, arrays(shape, dtype), **options)
 
 
-@pytest.mark.parametrize("name", ["prod", "cumsum", "cumprod", "logcumsumexp", "max", "min", "sort", "argsort", "median", "argmax",
-                                  "argmin", "cummax", "cummin", "kthvalue"])
+@pytest.mark.parametrize("name", ["prod", "cumsum", "cumprod", "logcumsumexp", "max", "min", "sort", "argsort", "median",
+                                  "argmax", "argmin", "cummax", "cummin", "kthvalue"])
 def test_along_one_axis(name):
     for shape in SHAPES:
         for dim in range(-len(shape), len(shape)):

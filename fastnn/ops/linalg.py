@@ -6,8 +6,8 @@ from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.linear import matmul
 from fastnn.ops.promotion import type_name
 
-__all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "chain_matmul", "cross", "dot", "einsum", "ger", "inner",
-           "kron", "mm", "mv", "outer", "tensordot", "trace", "vdot"]
+__all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "chain_matmul", "cross", "dot", "einsum", "ger",
+           "inner", "kron", "mm", "mv", "outer", "tensordot", "trace", "vdot"]
 
 
 def mm(input, mat2):

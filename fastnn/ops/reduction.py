@@ -5,7 +5,7 @@ import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, result, tensor_of
-from fastnn.ops.promotion import INT64, float_result, type_name
+from fastnn.ops.promotion import INT64, type_name
 from fastnn.ops.reduce import extreme_array, mean, reduce_array, sum
 from fastnn.ops.shape import normalize_axes, normalize_axis
 from fastnn.ops.softmax import logsumexp

@@ -1,6 +1,21 @@
 """The operations on tensors under torch's names: what the package itself re-exports."""
-from fastnn.ops import (arithmetic, copy, creation, elementwise, gather, indexing, inplace, joining, linalg, linear, logic,
-                        power, reduction, shape, sorting)
+from fastnn.ops import (
+    arithmetic,
+    copy,
+    creation,
+    elementwise,
+    gather,
+    indexing,
+    inplace,
+    joining,
+    linalg,
+    linear,
+    logic,
+    power,
+    reduction,
+    shape,
+    sorting,
+)
 from fastnn.ops.joining import broadcast_shapes
 from fastnn.ops.promotion import can_cast, promote_types, result_type
 
