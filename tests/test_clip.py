@@ -107,8 +107,11 @@ def test_integers_are_refused():
 def test_vector():
     params = [Parameter(np.arange(6.0).reshape(2, 3).T.copy().T), Parameter(np.array(9.0))]
     vector = parameters_to_vector(params)
-    assert vector.numpy().tolist() == [0, 1, 2, 3, 4, 5, 9]
-    vector_to_parameters(from_array(vector.numpy() + 1), params)
+    values = vector.detach().numpy()
+    assert values.tolist() == [0, 1, 2, 3, 4, 5, 9]
+    (vector * vector).sum().backward()
+    assert params[0].grad.numpy().tolist() == [[0, 2, 4], [6, 8, 10]] and params[1].grad.item() == 18
+    vector_to_parameters(from_array(values + 1), params)
     assert params[0].detach().numpy().tolist() == [[1, 2, 3], [4, 5, 6]] and params[1].item() == 10
     with pytest.raises(TypeError, match=r"expected fastnn\.Tensor, but got: list"):
         vector_to_parameters([1, 2], params)

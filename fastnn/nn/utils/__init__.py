@@ -1,4 +1,5 @@
 """Utilities for parameters and gradients, under torch's names."""
+from fastnn.nn.utils import rnn as rnn
 from fastnn.nn.utils.clip_grad import clip_grad_norm_ as clip_grad_norm_
 from fastnn.nn.utils.clip_grad import clip_grad_value_ as clip_grad_value_
 from fastnn.nn.utils.clip_grad import clip_grads_with_norm_ as clip_grads_with_norm_

@@ -1,13 +1,12 @@
 """Parameters as one vector, and back."""
-import numpy as np
-
-from fastnn.core.tensor import Tensor, from_array
+from fastnn.core.tensor import Tensor
+from fastnn.ops.joining import cat
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]
 
 
 def parameters_to_vector(parameters):
-    """Copy all parameters, flattened in C order, into one vector (outside the graph).
+    """Join all parameters, flattened in C order, into one vector; gradients flow back into them.
 
     Parameters
     ----------
@@ -18,7 +17,7 @@ def parameters_to_vector(parameters):
     Tensor
         1-d.
     """
-    return from_array(np.concatenate([p.array.ravel() for p in parameters]))
+    return cat([p.reshape(-1) for p in parameters])
 
 
 def vector_to_parameters(vec, parameters):
