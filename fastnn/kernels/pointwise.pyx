@@ -4,7 +4,8 @@ Work is cut into blocks of about 16 K elements of the result, runs of a row or g
 """
 from libc.stdint cimport int64_t, uint8_t
 
-from fastnn.kernels.native cimport FN_BOOL, FN_F32, FN_F64, FN_I32, FN_U8, declare, fn_call, fn_kernel, parallel, table, threads_for
+from fastnn.kernels.native cimport (FN_BOOL, FN_F32, FN_F64, FN_I32, FN_U8, declare, fn_call, fn_kernel, parallel, table,
+                                    threads_for)
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_unary:
@@ -320,7 +321,7 @@ cdef void order(Grid* g) noexcept nogil:
 cdef void turn(Grid* g) noexcept nogil:
     """Make the dimension along which the source is contiguous the last but one: then the last two are a transposition."""
     cdef int d, e, k, last = g.ndim - 1
-    if g.ndim < 2 or g.strides[TARGET][last] != 1 or g.strides[SOURCE][last] == 1 or g.shape[last] < 4:
+    if g.ndim < 2 or g.strides[TARGET][last] != 1 or g.strides[SOURCE][last] == 1:
         return
     for d in range(last):
         if g.strides[SOURCE][d] == 1 and g.shape[d] >= 4:
@@ -334,12 +335,12 @@ cdef void turn(Grid* g) noexcept nogil:
 cdef void copy_row_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Grid* g = <Grid*>context
     cdef fn_call* call = g.call
-    cdef int64_t item = call.size[0], first = block // g.pieces * g.group, start = block % g.pieces * BLOCK, row
+    cdef int64_t item = call.size[0], first = block // g.pieces * g.group, start = block % g.pieces * BLOCK, _row
     cdef int64_t n = min(<int64_t>BLOCK, g.row - start), sx = g.strides[0][g.ndim - 1], sy = g.strides[1][g.ndim - 1]
     cdef int64_t[OPERANDS] offset
     cdef int64_t[COPY_DIMS] index
     locate(g, first, 2, offset, index)
-    for row in range(first, min(first + g.group, g.rows)):
+    for _row in range(first, min(first + g.group, g.rows)):
         names.copy(<int>item, n, at(call.slot[0], offset[0] + start * sx, item), sx,
                    at(call.slot[1], offset[1] + start * sy, item), sy)
         advance(g, 2, offset, index)
