@@ -117,7 +117,8 @@ def test_in_place_change_of_what_was_saved():
         y.sum().backward()
 
 
-@pytest.mark.parametrize("shape, n", [((4, 3, 5, 6), 3), ((4, 3), 3), ((4, 3, 5), 1), ((7,), 1), ((), 1), ((0, 3, 2), 3), ((2, 1, 9), 1)])
+@pytest.mark.parametrize("shape, n", [((4, 3, 5, 6), 3), ((4, 3), 3), ((4, 3, 5), 1), ((7,), 1), ((), 1), ((0, 3, 2), 3),
+                                      ((2, 1, 9), 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_prelu(shape, n, dtype):
     x, w, g = (np.asarray(rng.standard_normal(s), dtype) for s in (shape, n, shape))
@@ -154,7 +155,8 @@ def test_messages(call, kind, words):
         call(from_array(np.ones((2, 3), np.float32)))
 
 
-MODULES = [("ReLU", ()), ("ReLU", (True,)), ("LeakyReLU", ()), ("LeakyReLU", (0.2, True)), ("RReLU", ()), ("RReLU", (0.1, 0.2, True)),
+MODULES = [("ReLU", ()), ("ReLU", (True,)), ("LeakyReLU", ()), ("LeakyReLU", (0.2, True)), ("RReLU", ()),
+           ("RReLU", (0.1, 0.2, True)),
            ("PReLU", ()), ("PReLU", (3,)), ("Threshold", (0.1, 20)), ("Threshold", (0.1, 20, True)), ("Hardtanh", ()),
            ("Hardtanh", (-2, 2, True)), ("ReLU6", ()), ("ReLU6", (True,)), ("Hardsigmoid", (True,)), ("Hardswish", ()),
            ("Hardshrink", ()), ("Softshrink", (0.3,)), ("ELU", ()), ("ELU", (2.0, True)), ("CELU", (2.0,)), ("SELU", (True,)),

@@ -395,7 +395,7 @@ cdef class GluBackward(Node):
 
     cdef object backward(self, np.ndarray grad):
         cdef np.ndarray s = self.b, dx = copy_of(self.a)
-        p, q = halves(self.a, self.d)
+        p, _q = halves(self.a, self.d)
         dp, dq = halves(dx, self.d)
         copy_into(dp, binary_array(grad, s, MUL))
         slope = binary_array(s, unary_array(s, AFFINE, -1, 1, 0), MUL)
