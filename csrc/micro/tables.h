@@ -11,3 +11,6 @@
 #include "random.h"
 #include "reduce.h"
 #include "distance.h"
+#include "pool.h"
+#include "axis.h"
+#include "winograd.h"

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 
 from fastnn.kernels.depthwise cimport depthwise, depthwise_bytes, is_depthwise
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, fn_table, parallel, table, threads_for
+from fastnn.kernels.winograd cimport winograd, winograd_bytes, worth_winograd
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
@@ -366,38 +367,45 @@ cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil
 cdef fn_kernel CONV_FORWARD, CONV_INPUT_GRADIENT
 
 
+cdef int64_t gather_scratch(const fn_call* call, const Gather* g) noexcept nogil:
+    cdef Work w
+    if is_depthwise(call):
+        return depthwise_bytes(g, threads_for(call))
+    if worth_winograd(g, call.size[WINOGRAD_]):
+        return winograd_bytes(g, threads_for(call))
+    plan(g, &w)
+    return work_bytes(&w, threads_for(call))
+
+
+cdef void gather(fn_call* call, Gather* g) noexcept nogil:
+    g.source, g.weight, g.bias = <const char*>call.slot[0], <const char*>call.slot[1], <const char*>call.slot[2]
+    g.target = <char*>call.slot[3]
+    if is_depthwise(call):
+        depthwise(g, threads_for(call), <char*>call.scratch)
+    elif worth_winograd(g, call.size[WINOGRAD_]):
+        winograd(g, threads_for(call), <char*>call.scratch)
+    else:
+        run_gather(g, threads_for(call), <char*>call.scratch)
+
+
 cdef int64_t forward_scratch(const fn_call* call) noexcept nogil:
     cdef Gather g
-    cdef Work w
     forward_gather(call, &g)
-    if is_depthwise(call):
-        return depthwise_bytes(&g, threads_for(call))
-    plan(&g, &w)
-    return work_bytes(&w, threads_for(call))
+    return gather_scratch(call, &g)
 
 
 cdef void forward(fn_call* call) noexcept nogil:
     cdef Gather g
     forward_gather(call, &g)
-    g.source, g.weight, g.bias = <const char*>call.slot[0], <const char*>call.slot[1], <const char*>call.slot[2]
-    g.target = <char*>call.slot[3]
-    if is_depthwise(call):
-        depthwise(&g, threads_for(call), <char*>call.scratch)
-    else:
-        run_gather(&g, threads_for(call), <char*>call.scratch)
+    gather(call, &g)
 
 
 cdef int64_t input_gradient_scratch(const fn_call* call) noexcept nogil:
     cdef Gather g
-    cdef Work w
     cdef int64_t phase, most = 0
     for phase in range(phases_of(call)):
         phase_gather(call, phase, &g)
-        if is_depthwise(call):
-            most = max(most, depthwise_bytes(&g, threads_for(call)))
-            continue
-        plan(&g, &w)
-        most = max(most, work_bytes(&w, threads_for(call)))
+        most = max(most, gather_scratch(call, &g))
     return most
 
 
@@ -406,12 +414,7 @@ cdef void input_gradient(fn_call* call) noexcept nogil:
     cdef int64_t phase
     for phase in range(phases_of(call)):
         phase_gather(call, phase, &g)
-        g.source, g.weight, g.bias = <const char*>call.slot[0], <const char*>call.slot[1], <const char*>call.slot[2]
-        g.target = <char*>call.slot[3]
-        if is_depthwise(call):
-            depthwise(&g, threads_for(call), <char*>call.scratch)
-        else:
-            run_gather(&g, threads_for(call), <char*>call.scratch)
+        gather(call, &g)
 
 
 declare(&CONV_FORWARD, "conv_forward", "x:in weight:in bias:in y:out", forward, forward_scratch)

@@ -8,9 +8,10 @@ from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
     Axis, Band, Gather, band_bytes, ceil_div, copy_band, fn_conv_outer, fn_conv_run, forward_gather, make_band, pixels_of,
-    round_up, source_row, target_row, taps_of, wants_band)
+    round_up, source_row, target_row, taps_of, wants_band, WINOGRAD_)
 from fastnn.kernels.depthwise cimport depthwise_weight, depthwise_weight_bytes, is_depthwise
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
+from fastnn.kernels.winograd cimport winograd_weight, winograd_weight_bytes, worth_winograd
 
 cdef enum:
     CHUNK = 384                 # pixels summed before the tile is put back: their rows stay in the second-level cache
@@ -160,6 +161,8 @@ cdef int64_t weight_gradient_scratch(const fn_call* call) noexcept nogil:
     forward_gather(call, &g)
     if is_depthwise(call):
         return depthwise_weight_bytes(&g, threads_for(call))
+    if worth_winograd(&g, call.size[WINOGRAD_]):
+        return winograd_weight_bytes(&g, threads_for(call))
     plan(&g, &w)
     return threads_for(call) * w.worker_bytes + (w.parts - 1) * dw_bytes(&g)
 
@@ -171,6 +174,9 @@ cdef void weight_gradient(fn_call* call) noexcept nogil:
     g.source = <const char*>call.slot[0]
     if is_depthwise(call):
         depthwise_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
+        return
+    if worth_winograd(&g, call.size[WINOGRAD_]):
+        winograd_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
         return
     plan(&g, &w)
     w.dy, w.dw = <const char*>call.slot[1], <char*>call.slot[2]

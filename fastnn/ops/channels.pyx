@@ -79,3 +79,7 @@ cdef np.ndarray planar(np.ndarray a):
     C = np.PyArray_DIM(a, 1)
     relayout(a, y, np.PyArray_DIM(a, 0), np.PyArray_SIZE(a) // C // np.PyArray_DIM(a, 0), C)
     return y
+
+
+cdef np.ndarray with_batch_axis(np.ndarray a):
+    return (<object>a).reshape((1,) + (<object>a).shape)

@@ -20,10 +20,12 @@ from fastnn.kernels.conv cimport (CONV_FORWARD, CONV_INPUT_GRADIENT, DILATION_, 
                                   PLANAR_, STRIDE_, WI_, WINOGRAD_, WK_, WO_)
 from fastnn.kernels.conv_weight cimport CONV_WEIGHT_GRADIENT
 from fastnn.kernels.native cimport fn_kernel, kernel_named
-from fastnn.ops.channels cimport channels_last, empty_channels_last, is_channels_last
+from fastnn.ops.channels cimport channels_last, empty_channels_last, is_channels_last, with_batch_axis
 from fastnn.ops.layout cimport contiguous
 
 np.import_array()
+
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
 cdef extern from "numpy/arrayobject.h":
     bint PyArray_IS_C_CONTIGUOUS(np.ndarray a)
@@ -105,7 +107,7 @@ cdef class ConvolutionBackward(Node):
 
     cdef object backward(self, np.ndarray grad):
         cdef np.ndarray x = self.a, w = self.b, dx = None, dw = None, db = None
-        cdef np.ndarray g = channels_last((<object>grad)[None] if self.unbatched else grad)
+        cdef np.ndarray g = channels_last(with_batch_axis(grad) if self.unbatched else grad)
         cdef int64_t planar = self.size[PLANAR_]
         cdef bint empty_sum = np.PyArray_SIZE(x) == 0 or np.PyArray_SIZE(g) == 0
         if self.nodes[1] is not None:
@@ -150,7 +152,7 @@ cdef Tensor convolve(Tensor input, Tensor weight, Tensor bias, const int64_t* si
         full[WK_ + i] = np.PyArray_STRIDE(w, ndim - 3 + i) // item if i >= 3 - spatial else 0
     full[WINOGRAD_] = 1 if backends.winograd else 0
     if unbatched:
-        x = (<object>x)[None]
+        x = with_batch_axis(x)
     if not transposed and full[G_] * full[I_] <= THIN and not is_channels_last(x) and PyArray_IS_C_CONTIGUOUS(x):
         full[PLANAR_] = 1
     else:

@@ -1,0 +1,102 @@
+"""Sparse linear maps along the axes of a tensor, with gradient: a map is (first, place, weight), see kernels/axis.pyx."""
+cimport cython
+cimport numpy as np
+
+import numpy as np
+
+import fastnn.kernels.axis      # declares the kernel
+
+from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
+from fastnn.core.storage cimport empty, is_dense
+from fastnn.core.tape cimport Node
+from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, wrap
+from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.ops.layout cimport contiguous
+
+np.import_array()
+
+cdef const fn_kernel* AXIS_MAP = kernel_named("axis_map")
+
+
+def rows_of(place, weight):
+    """A map from a fixed number of taps per target: place and weight of shape (targets, taps); place -1 is no tap."""
+    place, weight = np.asarray(place, np.int64), np.asarray(weight, np.float64)
+    kept = place >= 0
+    first = np.zeros(len(place) + 1, np.int64)
+    np.cumsum(kept.sum(1), out=first[1:])
+    return first, np.ascontiguousarray(place[kept]), np.ascontiguousarray(np.broadcast_to(weight, place.shape)[kept])
+
+
+def transposed(rows, int sources):
+    """The map of the gradient; taps stay in the order of the targets."""
+    first, place, weight = rows
+    targets = np.repeat(np.arange(len(first) - 1), np.diff(first))
+    order = np.argsort(place, kind="stable")
+    back = np.zeros(sources + 1, np.int64)
+    np.cumsum(np.bincount(place, minlength=sources), out=back[1:])
+    return back, np.ascontiguousarray(targets[order]), np.ascontiguousarray(weight[order])
+
+
+cdef np.ndarray apply(np.ndarray x, int axis, rows):
+    """One axis; the result keeps the memory order."""
+    cdef Launch L
+    cdef int ndim = np.PyArray_NDIM(x), i, at = 0
+    cdef np.npy_intp[32] memory
+    cdef list order
+    cdef np.npy_intp outer = 1, inner = 1, targets = len(rows[0]) - 1
+    if not is_dense(x):
+        x = contiguous(x)
+    order = sorted(range(ndim), key=lambda a: (-(<object>x).strides[a], a))
+    for i in range(ndim):
+        memory[i] = np.PyArray_DIM(x, order[i])
+        if order[i] == axis:
+            at = i
+    for i in range(ndim):
+        if i < at:
+            outer *= memory[i]
+        elif i > at:
+            inner *= memory[i]
+    memory[at] = targets
+    cdef np.ndarray y = empty(ndim, memory, np.PyArray_TYPE(x))
+    begin(&L, AXIS_MAP, fn_dtype_of(x))
+    put(&L, 0, x)
+    put(&L, 1, rows[0])
+    put(&L, 2, rows[1])
+    put(&L, 3, rows[2])
+    put(&L, 4, y)
+    L.call.size[0], L.call.size[1], L.call.size[2], L.call.size[3] = outer, np.PyArray_DIM(x, axis), targets, inner
+    L.call.flops = 2.0 * outer * inner * len(rows[1])
+    L.call.bytes = <double>(np.PyArray_NBYTES(x) + np.PyArray_NBYTES(y))
+    launch(&L)
+    return (<object>y).transpose(tuple(np.argsort(order)))
+
+
+@cython.final
+cdef class AxisMapBackward(Node):
+    """extra: [(axis, transposed map)], last applied first."""
+
+    cdef object backward(self, np.ndarray grad):
+        cdef np.ndarray g = grad
+        for axis, rows in self.extra:
+            g = apply(g, axis, rows)
+        return g
+
+
+def axis_maps(input, list maps):
+    """Apply [(axis, map)] one after the other."""
+    cdef Tensor x = as_tensor(input)
+    cdef np.ndarray y = x.array
+    cdef list back = []
+    cdef bint records = recording(x)
+    cdef AxisMapBackward node
+    for axis, rows in maps:
+        if records:
+            back.insert(0, (axis, transposed(rows, np.PyArray_DIM(y, axis))))
+        y = apply(y, axis, rows)
+    if not maps:
+        y = (<object>y).copy()
+    if not records:
+        return wrap(y)
+    node = AxisMapBackward.__new__(AxisMapBackward)
+    node.extra = back
+    return attach(y, node, x)
