@@ -17,7 +17,7 @@ FN_INLINE vd vreduce_exp_d(vd x, vd *n) {
     return vfma_d(*n, vset1_d(-FN_LN2_LOW_D), vfma_d(*n, vset1_d(-FN_LN2_HIGH_D), x));
 }
 
-/* exp: max ULP 1.  Overflow to inf, gradual underflow. */
+/* exp: max ULP 1.5.  Overflow to inf, gradual underflow. */
 FN_INLINE vd vexp_d(vd x) {
     vd n, r = vreduce_exp_d(vmax_d(vset1_d(-746.0), vmin_d(vset1_d(710.0), x)), &n);
     vd q = vpoly_d(r, FN_EXP_D, 11);
