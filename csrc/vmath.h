@@ -2,8 +2,8 @@
  *
  * Every function takes any input: denormals, infinities, NaN (NaN in, NaN out), and never changes the float mode.
  * "max ULP" is against the exact result, on every instruction set: exp, log, sigmoid, tanh and erf of float were tried on
- * all inputs (AVX-512, baseline), the rest on samples (tests/test_vmath.py; FASTNN_EXHAUSTIVE=1 tries all floats).  Coefficients: weighted least squares driven to the
- * minimax solution in 60 digits, relative error given beside each.
+ * all inputs (AVX-512, baseline), the rest on samples (tests/test_vmath.py; FASTNN_EXHAUSTIVE=1 tries all floats).
+ * Coefficients: weighted least squares driven to the minimax solution in 60 digits, relative error given beside each.
  */
 #ifndef FN_VMATH_H
 #define FN_VMATH_H
