@@ -320,9 +320,6 @@ class ParameterList(Module):
     def extra_repr(self):
         return "\n".join(f"  ({i}): {_value_text(v)}" for i, v in enumerate(self))
 
-    def __repr__(self):
-        return self._get_name() + "(\n" + self.extra_repr() + "\n)" if len(self) else self._get_name() + "()"
-
     def __call__(self, *args, **kwargs):
         raise RuntimeError("ParameterList should not be called.")
 
@@ -442,9 +439,6 @@ class ParameterDict(Module):
 
     def extra_repr(self):
         return "\n".join(f"  ({key}): {_value_text(value)}" for key, value in self.items())
-
-    def __repr__(self):
-        return self._get_name() + "(\n" + self.extra_repr() + "\n)" if len(self) else self._get_name() + "()"
 
     def __call__(self, input):
         raise RuntimeError("ParameterDict should not be called.")

@@ -78,13 +78,13 @@ class StateMixin:
         metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = metadata
-        for hook in self._state_dict_pre_hooks.values():
+        for hook in list(self._state_dict_pre_hooks.values()):
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, child in self._modules.items():
             if child is not None:
                 child.state_dict(destination=destination, prefix=prefix + name + ".", keep_vars=keep_vars)
-        for hook, strict in self._state_dict_hooks.values():
+        for hook, strict in list(self._state_dict_hooks.values()):
             answer = hook(self, destination, prefix, metadata)
             if strict and answer is not None:
                 raise RuntimeError("state_dict post-hook must return None")
@@ -94,7 +94,7 @@ class StateMixin:
     # ---- reading -----------------------------------------------------------------------------------------
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):
         """Copy the module's own entries out of state_dict; what is wrong goes into the lists."""
-        for hook in self._load_state_dict_pre_hooks.values():
+        for hook in list(self._load_state_dict_pre_hooks.values()):
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         own = {name: value for name, value in (*self._parameters.items(), *self._buffers.items())
                if value is not None and name not in self._non_persistent_buffers_set}
@@ -224,7 +224,7 @@ def _load(module, state_dict, prefix, strict, assign, metadata, missing, unexpec
             part = OrderedDict((k, v) for k, v in state_dict.items() if k.startswith(below))
             _load(child, part, below, strict, assign, metadata, missing, unexpected, errors)
     found = IncompatibleKeys(missing, unexpected)
-    for hook in module._load_state_dict_post_hooks.values():
+    for hook in list(module._load_state_dict_post_hooks.values()):
         if hook(module, found) is not None:
             raise AssertionError("Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return "
                                  "new values, if incompatible_keys need to be modified, it should be done inplace.")

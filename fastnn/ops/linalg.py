@@ -236,7 +236,7 @@ def einsum(equation, *operands):
 
     def run(target, wanted, *values):
         return np.einsum(",".join(target) + "->" + wanted, *values, optimize=len(values) > 1)
-    array = compute("einsum", lambda *a: np.ascontiguousarray(run(terms, out, *a)), *arrays)
+    array = compute("einsum", lambda *a: np.asarray(run(terms, out, *a), order="C"), *arrays)
 
     def rule(grad):
         return tuple(_operand_gradient(i, grad, terms, out, arrays, sizes, run) if tensors[i].requires_grad else None

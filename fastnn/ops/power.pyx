@@ -88,8 +88,8 @@ cdef Tensor power_tensors(Tensor x, Tensor y, np.ndarray p, np.ndarray q):
 
 cdef tuple shares(dx, dy, np.ndarray p, np.ndarray q, tuple types):
     """Gradients in the shapes and dtypes of the operands."""
-    return (None if dx is None else converted(sum_to_shape(dx, (<object>p).shape), types[0]),
-            None if dy is None else converted(sum_to_shape(dy, (<object>q).shape), types[1]))
+    return (None if dx is None else converted(sum_to_shape(np.asarray(dx), (<object>p).shape), types[0]),
+            None if dy is None else converted(sum_to_shape(np.asarray(dy), (<object>q).shape), types[1]))
 
 
 def integer_power(p, q):
