@@ -2,8 +2,9 @@
 #ifndef FN_GEMM_H
 #define FN_GEMM_H
 
-/* M rows by n columns, best `columns_for(M)` of them, or all when K is short.  Every element of C is one chain over k of multiply-adds, starting
- * from 0 or, with `load`, from C: it does not depend on M, n, tiles, or how K is cut into calls.  Strides in elements. */
+/* M rows by n columns, best `columns_for(M)` of them, or all when K is short.  Every element of C is one chain over k of
+ * multiply-adds, starting from 0 or, with `load`, from C: it does not depend on M, n, tiles, or how K is cut into calls.
+ * Strides in elements. */
 typedef struct fn_gemm_strip {
     int64_t M, n, K;
     const void *a;              /* broadcast operand, any strides */
