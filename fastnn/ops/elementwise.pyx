@@ -12,7 +12,7 @@ from fastnn.kernels.pointwise cimport (BINARY, COMPARE, MAX_DIMS, UNARY, UNARY_G
                                        comparison_code, put_grid, put_strides, saves_output)
 from fastnn.ops.arguments cimport is_real
 from fastnn.ops.copy cimport converted, in_order_of
-from fastnn.ops.layout cimport contiguous, sum_to_shape
+from fastnn.ops.layout cimport contiguous, fill, sum_to_shape
 
 from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import BINARIES, COMPARISONS, UNARIES
@@ -168,16 +168,14 @@ def clamp(input, min=None, max=None):
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         x = x if min is None else clamp_to(x, min, True)
         return x if max is None else clamp_to(x, max, False)
+    if is_real(x.array):
+        low = -np.inf if min is None else min
+        high = np.inf if max is None else max
+        return unary(x, CLAMP, low, high) if low == low and high == high else x * np.nan
     dtype = result_dtype(x, *[bound for bound in (min, max) if bound is not None])
     if (<object>dtype).kind != "f":
         return wrap(np.asarray(host_call("clamp", np.clip, (converted(x.array, dtype.num), min, max))))
-    if not is_real(x.array):
-        x = wrap(converted(x.array, dtype.num))
-    low = -np.inf if min is None else min
-    high = np.inf if max is None else max
-    if low != low or high != high:
-        return x * np.nan
-    return unary(x, CLAMP, low, high)
+    return clamp(wrap(converted(x.array, dtype.num)), min, max)
 
 
 def clamp_to(Tensor x, bound, bint from_below):
@@ -214,12 +212,23 @@ cdef tuple broadcast_shape(np.ndarray x, np.ndarray y):
     return tuple(out)
 
 
+cdef np.ndarray number_array(double value, int typenum):
+    """A number as a 0-d array, written by a kernel so that a plan can write it again."""
+    cdef np.ndarray a = empty(0, NULL, typenum)
+    fill(a, value)
+    return a
+
+
 cdef tuple operands(object x, object y, bint floating):
     cdef Tensor a = <Tensor>x if isinstance(x, Tensor) else None, b = <Tensor>y if isinstance(y, Tensor) else None
     cdef np.ndarray p, q
     if a is not None and b is not None and np.PyArray_TYPE(a.array) == np.PyArray_TYPE(b.array) and (
             is_real(a.array) or not floating):
         return a.array, b.array
+    if a is not None and is_real(a.array) and (type(y) is float or type(y) is int):
+        return a.array, number_array(y, np.PyArray_TYPE(a.array))
+    if b is not None and is_real(b.array) and (type(x) is float or type(x) is int):
+        return number_array(x, np.PyArray_TYPE(b.array)), b.array
     if not isinstance(x, (Tensor, int, float, np.number)):
         x = as_tensor(x)
     if not isinstance(y, (Tensor, int, float, np.number)):
@@ -373,7 +382,7 @@ def minimum(input, other):
 cdef class WhereBackward(Node):
     """g goes to x where the condition holds, else to y.  a: condition; d: shapes and dtypes of x and y."""
     cdef object backward(self, np.ndarray grad):
-        cdef np.ndarray dx = None, dy = None, zero = np.zeros((), (<object>grad).dtype)
+        cdef np.ndarray dx = None, dy = None, zero = number_array(0, np.PyArray_TYPE(grad))
         if self.nodes[0] is not None:
             dx = converted(sum_to_shape(choose(self.a, grad, zero), self.d[0]), self.d[1])
         if self.nodes[1] is not None:

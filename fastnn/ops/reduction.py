@@ -176,7 +176,9 @@ def _extreme_all(x, name, function):
     if x.numel() == 0:
         raise RuntimeError(_empty_message(name, x))
     values = x.array
-    y = compute(name, function, values)
+    y = reduce_array(values, name, tuple(range(x.ndim)), False)
+    if y is None:
+        y = compute(name, function, values)
 
     def rule(grad):
         at = values == y if y == y else np.isnan(values)
