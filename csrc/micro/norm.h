@@ -14,6 +14,7 @@ typedef struct fn_norm_table {
     void (*affine_bwd)(int64_t n, const void *g, const void *x, double mean, double a, double b, double c, void *dx);
     /* columns: moments, sums are double[2][C]; scale and the rest are in the call's type */
     void (*column_moment)(int64_t rows, int64_t C, const void *x, double *moment);
+    void (*column_merge)(int64_t C, double seen, double count, const double *more, double *moment);    /* joins moments */
     void (*column_affine)(int64_t rows, int64_t C, const void *x, const void *mean, const void *scale, const void *shift,
                           void *y);
     void (*column_sums)(int64_t rows, int64_t C, const void *g, const void *x, const void *mean, double *sums);

@@ -19,6 +19,7 @@ cdef extern from "fastnn.h" nogil:
         void (*affine_bwd)(int64_t n, const void* g, const void* x, double mean, double a, double b, double c,
                            void* dx) noexcept nogil
         void (*column_moment)(int64_t rows, int64_t C, const void* x, double* moment) noexcept nogil
+        void (*column_merge)(int64_t C, double seen, double count, const double* more, double* moment) noexcept nogil
         void (*column_affine)(int64_t rows, int64_t C, const void* x, const void* mean, const void* scale,
                               const void* shift, void* y) noexcept nogil
         void (*column_sums)(int64_t rows, int64_t C, const void* g, const void* x, const void* mean,
@@ -78,7 +79,7 @@ cdef inline void put(const fn_call* call, void* p, int64_t i, double v) noexcept
         (<float*>p)[i] = <float>v
 
 cdef inline int64_t rows_per_block(int64_t C) noexcept nogil:
-    return max(BLOCK // max(C, 1), 16)
+    return max(4 * BLOCK // max(C, 1), 16)
 
 cdef inline int64_t blocks_of(int64_t rows, int64_t span) noexcept nogil:
     return (rows + span - 1) // span
@@ -161,18 +162,15 @@ cdef void batch_columns(Batch* b) noexcept nogil:
     cdef fn_call* call = b.call
     cdef int64_t blocks = blocks_of(b.N, b.span), k, c
     cdef int threads = threads_for(call)
-    cdef double moment[2]
-    cdef double* part
+    cdef double* moment = b.partial
     cdef double rstd
     parallel(blocks, threads, column_moment_block, b)
+    for k in range(1, blocks):
+        kernels(call).column_merge(b.C, <double>(k * b.span), <double>min(b.span, b.N - k * b.span),
+                                   b.partial + k * 2 * b.C, moment)
     for c in range(b.C):
-        moment[0] = b.partial[c]
-        moment[1] = b.partial[b.C + c]
-        for k in range(1, blocks):
-            part = b.partial + k * 2 * b.C
-            merge(moment, <double>(k * b.span), <double>min(b.span, b.N - k * b.span), part[c], part[b.C + c])
-        rstd = finish_channel(b, c, moment[0], moment[1])
-        put(call, b.coefficients, c, moment[0])
+        rstd = finish_channel(b, c, moment[c], moment[b.C + c])
+        put(call, b.coefficients, c, moment[c])
         put(call, b.coefficients, b.C + c, rstd * get(call, call.slot[1], c, 1))
         put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
     parallel(blocks, threads, column_affine_block, b)
@@ -279,18 +277,17 @@ cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
     cdef Batch b = batch_of(call)
     cdef int threads = threads_for(call)
     cdef int64_t blocks = blocks_of(b.N, b.span), k, c
-    cdef double g, gx
+    cdef double* sums = b.partial
     cdef Slope s
     if b.inner != 1:
         parallel(b.C, threads, batch_channel_bwd, &b)
         return
     parallel(blocks, threads, column_sums_block, &b)
+    for k in range(1, blocks):
+        for c in range(2 * b.C):
+            sums[c] += b.partial[k * 2 * b.C + c]
     for c in range(b.C):
-        g = gx = 0
-        for k in range(blocks):
-            g += b.partial[k * 2 * b.C + c]
-            gx += b.partial[(k * 2 + 1) * b.C + c]
-        s = finish_gradient(&b, c, g, gx)
+        s = finish_gradient(&b, c, sums[c], sums[b.C + c])
         put(call, b.coefficients, c, s.a)
         put(call, b.coefficients, b.C + c, s.b)
         put(call, b.coefficients, 2 * b.C + c, s.c)

@@ -18,6 +18,7 @@ from fastnn.ops.arguments cimport (
 from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import Size
+from fastnn.ops.arguments import type_name
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -68,8 +69,9 @@ cdef int check_shapes(str op, np.ndarray x, np.ndarray t, Sizes* s) except -1:
         if np.PyArray_NDIM(t) and np.PyArray_DIM(t, 0) != s.N:
             raise ValueError(f"Expected input batch_size ({s.N}) to match target batch_size ({np.PyArray_DIM(t, 0)}). "
                              f"({op}: input {Size((<object>x).shape)}, target {Size((<object>t).shape)})")
-        raise RuntimeError(f"{op}: target must have the input's shape without its axis 1: input "
-                           f"{Size((<object>x).shape)}, target {Size((<object>t).shape)}")
+        shape = (<object>x).shape
+        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list((<object>t).shape)} ({op}: input "
+                           f"{Size(shape)})")
     return 0
 
 
@@ -241,7 +243,12 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     if not 0 <= s.smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     check_real("cross_entropy", x.array)
-    if is_real(t.array) and ndim and np.PyArray_NDIM(t.array) == ndim and (<object>x.array).shape == (<object>t.array).shape:
+    if ndim and np.PyArray_NDIM(t.array) == ndim and (<object>x.array).shape == (<object>t.array).shape:
+        if not is_real(t.array):
+            raise RuntimeError("Expected floating point type for target with class probabilities, got "
+                               f"{type_name(t.array)}")
+        if s.ignore >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         if np.PyArray_TYPE(t.array) != np.PyArray_TYPE(x.array):
             raise RuntimeError(f"cross_entropy: class probabilities must have the input's dtype {(<object>x.array).dtype}, "
                                f"got {(<object>t.array).dtype}")

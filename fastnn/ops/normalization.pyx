@@ -167,10 +167,10 @@ cdef Tensor batch_norm_tensor(Tensor x, Tensor running_mean, Tensor running_var,
     if np.PyArray_NDIM(a) < 2:
         raise RuntimeError(f"batch_norm: input must be (N, C) or (N, C, ...), got {Size((<object>a).shape)}")
     a = laid_out(a, &s)
-    w = channel_vector("batch_norm", "weight", weight, a, s.C)
-    b = channel_vector("batch_norm", "bias", bias, a, s.C)
     rm = state_vector("batch_norm", "running_mean", running_mean, a, s.C)
     rv = state_vector("batch_norm", "running_var", running_var, a, s.C)
+    w = channel_vector("batch_norm", "weight", weight, a, s.C)
+    b = channel_vector("batch_norm", "bias", bias, a, s.C)
     if (rm is None) != (rv is None) or (rm is None and not training):
         raise RuntimeError("batch_norm: expected running_mean and running_var to be defined "
                            + ("together" if training else "when training=False"))
