@@ -79,7 +79,7 @@ class BuildExt(build_ext):
         native = next(e for e in self.extensions if e.name == "fastnn.kernels.native")
         native.extra_objects = self.micro_kernels()
         native.depends = [*native.depends, *native.extra_objects]     # link again when one was compiled again
-        native.extra_link_args = [*native.extra_link_args, "-pthread"]
+        native.extra_link_args = [*native.extra_link_args, "-pthread", "-lm"]
         super().build_extensions()
 
     def build_extension(self, extension):

@@ -31,8 +31,9 @@
 
 enum { FN_LANES_F = FN_VECTOR_BYTES / 4, FN_LANES_D = FN_VECTOR_BYTES / 8 };
 
-FN_INLINE vf vset1_f(float a) { return (vf){0} + a; }
-FN_INLINE vd vset1_d(double a) { return (vd){0} + a; }
+/* minus zero vectors: exact for every a, also -0, and free */
+FN_INLINE vf vset1_f(float a) { return a - (vf){0}; }
+FN_INLINE vd vset1_d(double a) { return a - (vd){0}; }
 FN_INLINE vi vset1_i(int32_t a) { return (vi){0} + a; }
 FN_INLINE vl vset1_l(int64_t a) { return (vl){0} + a; }
 

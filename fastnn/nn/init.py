@@ -49,16 +49,22 @@ def _write(tensor, values):
 
 
 # ---- plain distributions --------------------------------------------------------------------------------------
+def _draw(tensor, fill):
+    """Fill in the order of the axes: layers keep some weights in another memory order than torch's of the same values."""
+    with no_grad():
+        if tensor.is_contiguous():
+            return fill(tensor)
+        return _write(tensor, fill(from_array(np.empty(tensor.shape, tensor.dtype))).array)
+
+
 def uniform_(tensor, a=0.0, b=1.0, generator=None):
     """Fill from U(a, b)."""
-    with no_grad():
-        return random.uniform_(tensor, a, b, generator=generator)
+    return _draw(tensor, lambda t: random.uniform_(t, a, b, generator=generator))
 
 
 def normal_(tensor, mean=0.0, std=1.0, generator=None):
     """Fill from N(mean, std^2)."""
-    with no_grad():
-        return random.normal_(tensor, mean, std, generator=generator)
+    return _draw(tensor, lambda t: random.normal_(t, mean, std, generator=generator))
 
 
 def constant_(tensor, val):

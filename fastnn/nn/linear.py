@@ -26,6 +26,11 @@ def empty_parameter(shape, dtype):
     return Parameter(from_array(np.zeros(shape, dtype)))
 
 
+def empty_weight(rows, columns, dtype):
+    """A Parameter (rows, columns) in (columns, rows) memory: the forward product reads it without turning it."""
+    return Parameter(from_array(np.zeros((columns, rows), dtype).T))
+
+
 class Identity(Module):
     """Gives its input back; arguments are accepted and ignored."""
 
@@ -63,7 +68,7 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = empty_parameter((out_features, in_features), dtype)
+        self.weight = empty_weight(out_features, in_features, dtype)
         self.register_parameter("bias", empty_parameter(out_features, dtype) if bias else None)
         self.reset_parameters()
 

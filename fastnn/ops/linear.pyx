@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
-import fastnn.kernels.gemm  # noqa: F401 (declares the kernels)
+import fastnn.kernels.gemm  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_1d, empty_2d
@@ -92,7 +92,7 @@ cdef class LinearBackward(Node):
         cdef np.ndarray x = self.a, w = self.b, g = contiguous(grad), dx = None, dw = None, db = None
         cdef int64_t item = np.PyArray_ITEMSIZE(g)
         cdef int64_t O = np.PyArray_DIM(w, 0), I = np.PyArray_DIM(w, 1)
-        cdef int64_t M = np.PyArray_SIZE(g) // O if O else 0
+        cdef int64_t M = np.PyArray_SIZE(x) // I if I else np.PyArray_SIZE(g) // O if O else 0
         cdef int64_t rows, columns
         x_strides(x, M, I, &rows, &columns)
         if self.nodes[1] is not None:
