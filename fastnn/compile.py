@@ -377,7 +377,8 @@ def _explain(signature, plan):
     plan = getattr(plan, "plan", plan)
     if not isinstance(plan, Plan):
         return f"inputs {shapes}: not yet planned"
-    lines = [f"inputs {shapes}: {plan.count} kernel calls, {plan.arena_bytes} bytes of buffers and scratch"]
+    lines = [f"inputs {shapes}: {plan.count} kernel calls, {plan.arena_bytes} bytes of buffers and scratch, "
+             f"joined: {', '.join(plan.fusions) or 'nothing'}"]
     for number, call in enumerate(plan.calls_in_words()):
         slots = " ".join(f"{name}={place}" for name, place in call["slots"])
         lines.append(f"{number:4d} {call['kernel']:24s} {call['flops']:12.0f} FLOP {call['bytes']:12.0f} bytes  {slots}")

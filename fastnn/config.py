@@ -22,8 +22,8 @@ def _cgroup_quota() -> int | None:
         pass
     try:
         with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as f, open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as g:
-            limit, period = int(f.read()), int(g.read())
-            return None if limit <= 0 else -(-limit // period)
+            quota, per = int(f.read()), int(g.read())
+            return None if quota <= 0 else -(-quota // per)
     except (OSError, ValueError):
         return None
 

@@ -4,10 +4,12 @@ import itertools
 import numpy as np
 import pytest
 
-from fastnn import backends
+import fastnn
+from fastnn import backends, nn
 from fastnn.core.tensor import from_array
 from fastnn.kernels import native
-from fastnn.ops import convolution as F
+from fastnn.nn import functional as F
+from fastnn.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
@@ -68,6 +70,7 @@ GEOMETRY = [
     ((8, 9), 20, 33, (1, 1), dict(stride=2)),
     ((13, 12), 1, 7, (5, 5), dict()),
     ((13, 12), 3, 20, (7, 7), dict(stride=2, padding=3)),
+    ((40, 12), 2, 9, (5, 4), dict(dilation=(1, 2), padding=2)),
     ((9, 9), 33, 33, (3, 3), dict(padding=1, groups=33)),
     ((9, 10), 20, 20, (3, 3), dict(stride=2, padding=1, groups=20)),
     ((9, 10), 6, 12, (3, 3), dict(dilation=2, padding=2, groups=6)),
@@ -95,6 +98,7 @@ TRANSPOSED = [
     ((5, 6), 4, 3, (3, 2), dict(stride=2, padding=1, output_padding=(1, 0), groups=2)),
     ((5, 6), 18, 1, (3, 3), dict(stride=3, groups=18, dilation=2)),
     ((6, 6), 16, 16, (3, 3), dict(padding=1)),
+    ((20, 21), 16, 2, (4, 4), dict(stride=2, padding=1)),
     ((3, 4), 3, 2, (2, 2), dict(stride=4)),
     ((3, 4, 3), 4, 3, (3, 3, 3), dict(stride=2, padding=1, output_padding=1, groups=2, dilation=2)),
 ]
@@ -172,3 +176,49 @@ def test_errors(case):
     call, message = ERRORS[case]
     with pytest.raises(RuntimeError, match=message):
         call()
+
+
+def test_layers():
+    assert repr(nn.Conv2d(4, 5, 3, padding="same", bias=False, dilation=2)) == (
+        "Conv2d(4, 5, kernel_size=(3, 3), stride=(1, 1), padding=same, dilation=(2, 2), bias=False)")
+    assert repr(nn.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1, groups=2)) == (
+        "ConvTranspose2d(4, 6, kernel_size=(3, 3), stride=(2, 2), output_padding=(1, 1), groups=2)")
+    assert nn.ConvTranspose2d(4, 5, 3, stride=2)(ones(1, 4, 3, 3), output_size=(8, 7)).shape == (1, 5, 8, 7)
+    for call, message in ((lambda: nn.Conv2d(3, 4, 3, groups=2), "in_channels must be divisible by groups"),
+                          (lambda: nn.Conv2d(4, 4, 3, padding="x"), "Invalid padding string"),
+                          (lambda: nn.ConvTranspose2d(4, 5, 3, stride=2)(ones(1, 4, 3, 3), output_size=(10, 10)),
+                           "requested an output size")):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("layer, norm, shape", [
+    (lambda: nn.Conv2d(3, 6, 3, padding=1), lambda: nn.BatchNorm2d(6), (2, 3, 7, 8)),
+    (lambda: nn.Conv1d(4, 6, 3, groups=2, bias=False), lambda: nn.BatchNorm1d(6, affine=False), (2, 4, 9)),
+    (lambda: nn.ConvTranspose2d(3, 6, 3), lambda: nn.BatchNorm2d(6), (2, 3, 4, 5)),
+    (lambda: nn.Linear(5, 6), lambda: nn.BatchNorm1d(6), (7, 5)),
+])
+def test_fusion_with_batch_norm(layer, norm, shape):
+    fastnn.manual_seed(0)
+    model = nn.Sequential(layer(), norm())
+    for _ in range(3):
+        model(fastnn.randn(*shape))         # running statistics
+    model.eval()
+    x = fastnn.randn(*shape)
+    if isinstance(model[0], nn.Linear):
+        fused = fuse_linear_bn_eval(model[0], model[1])
+    else:
+        fused = fuse_conv_bn_eval(model[0], model[1], isinstance(model[0], nn.ConvTranspose2d))
+    np.testing.assert_allclose(fused(x).detach().numpy(), model(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(AssertionError):
+        fuse_conv_bn_eval(model[0].train(), model[1])
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_modes_and_state(mode):
+    theirs = torch.nn.Conv2d(3, 5, (3, 2), padding=(1, 2), padding_mode=mode)
+    ours = nn.Conv2d(3, 5, (3, 2), padding=(1, 2), padding_mode=mode)
+    ours.load_state_dict({name: from_array(t.numpy()) for name, t in theirs.state_dict().items()})
+    x = np.random.RandomState(0).randn(2, 3, 6, 7).astype("f")
+    close(ours(from_array(x)).detach().numpy(), theirs(torch.tensor(x)), 1e-5)
+    assert ours.weight.stride()[0] == 1         # the memory order (kH, kW, I, O) survives loading

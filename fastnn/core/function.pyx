@@ -5,7 +5,6 @@ import numpy as np
 
 from fastnn.core.tape cimport Node, grad_enabled
 from fastnn.core.tensor cimport Tensor, attach_outputs, wants, wrap
-from fastnn.core.storage cimport Storage
 
 np.import_array()
 

@@ -21,6 +21,7 @@ cdef class Plan:
     cdef int64_t buffer_bytes, scratch_bytes
     cdef int threads
     cdef readonly list offsets      # per buffer, where in the arena (-1 for an output)
+    cdef readonly list fusions      # what was joined, in words
     cdef list keep                  # arrays outside that the calls point into
     cdef list templates             # per output: (bytes from the start of its block, array to imitate)
     cdef list gradients             # (parameter, its gradient in the arena)

@@ -11,11 +11,12 @@ import threading
 
 import numpy as np
 
+from fastnn.core.fusion import fuse
 from fastnn.core.launch cimport raise_status
-from fastnn.core.recording cimport ABSENT, INPUT, INSIDE, OUTSIDE, Place, Recording
+from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording
 from fastnn.core.storage cimport Storage, empty_1d, empty_like, same_layout
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
-from fastnn.kernels.native cimport FN_OUT, FN_SLOTS, current_threads, fn_call
+from fastnn.kernels.native cimport FN_SLOTS, current_threads, fn_call
 
 np.import_array()
 
@@ -92,8 +93,11 @@ cdef class Plan:
             raise NotCapturedError("; ".join(dict.fromkeys(recording.uncaptured)))
         cdef int i
         self.lock = threading.Lock()
-        self.count = recording.count
         self.input_count, self.output_count = len(recording.inputs), len(outputs)
+        output_of = self.find_outputs(recording, outputs)
+        fixed = self.find_gradients(recording, parameters)
+        self.fusions, split = fuse(recording, {*output_of, *fixed}, split)
+        self.count = recording.count
         self.calls = <fn_call*>calloc(max(1, self.count), sizeof(fn_call))
         self.bases = <char**>calloc(self.input_count + self.output_count + 1, sizeof(char*))
         if self.calls == NULL or self.bases == NULL:
@@ -101,8 +105,6 @@ cdef class Plan:
         for i in range(self.count):
             memcpy(&self.calls[i], &recording.calls[i].call, sizeof(fn_call))
             self.calls[i].scratch = NULL
-        output_of = self.find_outputs(recording, outputs)
-        fixed = self.find_gradients(recording, parameters)
         self.lay_out(recording, output_of, fixed)
         self.resolve(recording, output_of)
         self.threads = 0
@@ -361,7 +363,7 @@ cdef class Plan:
         return b
 
     def make_output(self, int k):
-        cdef np.ndarray block, array
+        cdef np.ndarray block
         offset, size, shape, strides, dtype = self.templates[k]
         block = empty_1d(size, np.NPY_UINT8)
         self.bases[self.input_count + k] = <char*>np.PyArray_DATA(block)
@@ -369,7 +371,7 @@ cdef class Plan:
 
     def time_calls(self, list inputs, int repeats):
         """Mean nanoseconds of every call over `repeats` runs of the step (each a real step: parameters move)."""
-        cdef int i, r, k
+        cdef int i, _r, k
         cdef double before, now
         cdef np.ndarray total = np.zeros(self.count)
         cdef double* sums = <double*>np.PyArray_DATA(total)
@@ -380,7 +382,7 @@ cdef class Plan:
             outputs = [self.make_output(k) for k in range(self.output_count)]
             with nogil:
                 self.apply_patches()
-                for r in range(repeats):
+                for _r in range(repeats):
                     before = seconds()
                     for i in range(self.count):
                         self.calls[i].kernel.run(&self.calls[i])

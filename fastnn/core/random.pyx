@@ -6,8 +6,8 @@ any number of threads can draw; these do not equal torch's.
 """
 cimport numpy as np
 from libc.math cimport M_PI, cos, log1p, sin, sqrt
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 import contextlib
 import os

@@ -12,7 +12,7 @@ import contextlib
 
 from fastnn.core.launch cimport Launch, Recorder, current_recorder, set_recorder
 from fastnn.core.storage cimport Storage, last_serial
-from fastnn.kernels.native cimport FN_ACC, FN_IN, FN_OUT, FN_SCALARS, FN_SIZES, FN_SLOTS, FN_STATE
+from fastnn.kernels.native cimport FN_OUT, FN_SCALARS, FN_SIZES, FN_SLOTS
 
 np.import_array()
 

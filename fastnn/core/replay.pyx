@@ -12,7 +12,7 @@ from fastnn.core.launch cimport Recorder, current_recorder, set_recorder
 from fastnn.core.plan cimport Plan
 from fastnn.core.recording cimport Recording
 from fastnn.core.tape cimport Node, copy
-from fastnn.core.tensor cimport Tensor, attach_outputs, wants, wrap
+from fastnn.core.tensor cimport Tensor, attach_outputs, wrap
 
 from fastnn.core.tensor import grad
 

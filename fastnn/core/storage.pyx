@@ -5,8 +5,7 @@ the page faults.  Blocks are kept by size class (four classes per power of two, 
 limit of cached bytes, and handed out last in, first out, while they are still in cache.  The GIL guards the pool.
 """
 cimport numpy as np
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.object cimport PyObject
+from cpython.mem cimport PyMem_Realloc
 from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -157,7 +156,7 @@ cdef np.ndarray make(int ndim, np.npy_intp* shape, np.npy_intp* strides, int typ
     s.serial = serial_counter
     Py_INCREF(descr)  # NewFromDescr steals it
     cdef np.ndarray a = PyArray_NewFromDescr(np.ndarray, descr, ndim, shape, strides, s.data,
-                                            np.NPY_ARRAY_CARRAY if strides == NULL else np.NPY_ARRAY_WRITEABLE, None)
+                                             np.NPY_ARRAY_CARRAY if strides == NULL else np.NPY_ARRAY_WRITEABLE, None)
     Py_INCREF(s)      # so does SetBaseObject
     PyArray_SetBaseObject(a, s)
     return a
@@ -184,7 +183,7 @@ cdef np.ndarray empty_2d(np.npy_intp n, np.npy_intp m, int typenum):
 
 
 cdef bint is_dense(np.ndarray a):
-    cdef int ndim = np.PyArray_NDIM(a), i, j, axis
+    cdef int ndim = np.PyArray_NDIM(a), i, _i, j, axis
     cdef np.npy_intp* shape = np.PyArray_DIMS(a)
     cdef np.npy_intp* strides = np.PyArray_STRIDES(a)
     cdef np.npy_intp expected = np.PyArray_ITEMSIZE(a)
@@ -195,7 +194,7 @@ cdef bint is_dense(np.ndarray a):
         return False
     for i in range(ndim):
         used[i] = shape[i] == 1         # the stride of an axis of one element says nothing
-    for i in range(ndim):
+    for _i in range(ndim):
         axis = -1
         for j in range(ndim):
             if not used[j] and strides[j] == expected:

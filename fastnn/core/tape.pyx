@@ -3,13 +3,11 @@
 A node is created after the nodes of its inputs, so descending creation order is a topological order: backward collects
 what is reachable, sorts it by `sequence` and visits each node once, with the sum of the gradients of its output.
 """
-cimport cython
 cimport numpy as np
 from libc.stdlib cimport free as c_free
 
 import numpy as np
 
-from fastnn.core.storage cimport Storage
 from fastnn.core.launch cimport host_call
 
 np.import_array()
@@ -197,7 +195,7 @@ cdef object call_hooks(Node node, int index, object grad):
 
 cdef int run(list roots, bint retain_graph, dict capture, bint accumulate) except -1:
     global run_counter
-    cdef Node node, child
+    cdef Node node
     cdef object grads, g
     cdef tuple many
     cdef int i, n

@@ -1,7 +1,7 @@
 """The Tensor class: data, gradient, version, tape.  Its operations live in fastnn/ops and are installed from there."""
 cimport cython
 cimport numpy as np
-from cpython.object cimport PyObject, PyTypeObject
+from cpython.object cimport PyTypeObject
 from libc.stdlib cimport malloc
 
 import numpy as np
@@ -133,7 +133,7 @@ cdef class Tensor:
             raise RuntimeError(f"a Tensor with {(<object>self.array).size} elements cannot be converted to Scalar")
         return self.array.item()
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype=None, copy=None):     # no-cython-lint: NumPy's names
         if self.requires or self.node is not None:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return np.array(self.array, dtype=dtype, copy=copy)
@@ -458,8 +458,6 @@ cdef inline Node edge(Tensor t):
     return leaf
 
 
-
-
 cdef Tensor wrap(np.ndarray array):
     cdef Tensor t = Tensor.__new__(Tensor)
     t.array = array
@@ -705,7 +703,6 @@ cdef np.ndarray one(np.ndarray like):
 cdef object representation(Tensor t):
     """tensor(...) as torch prints it: four digits, dtype only where it is not the default."""
     array = <object>t.array
-    kind = array.dtype.kind
     text = np.array2string(array, separator=", ", precision=4, prefix="tensor(", floatmode="maxprec_equal", threshold=1000,
                            suppress_small=False) if array.size else str(array.tolist())
     extra = ""

@@ -5,7 +5,7 @@ other; the transposed map is the gradient.
 """
 from libc.stdint cimport int64_t
 
-from fastnn.kernels.native cimport declare, fn_call, fn_kernel, fn_table, parallel, table, threads_for
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_axis_table:

@@ -6,7 +6,7 @@ docs/gemm.md gives the reasons for the numbers below.
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for, fn_table
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_strip:
@@ -333,12 +333,12 @@ cdef void gemm_batched(int dtype, const gemm_args* g, int64_t batch, int64_t bsA
                        void* scratch) noexcept nogil:
     cdef Batch b
     cdef gemm_args one
-    cdef int64_t i, e = 8 if dtype == 1 else 4
+    cdef int64_t _i, e = 8 if dtype == 1 else 4
     if g.M <= 0 or g.N <= 0:
         return
     if batch < 4:
         one = g[0]
-        for i in range(batch):
+        for _i in range(batch):
             gemm(dtype, &one, threads, scratch)
             one.A = <const char*>one.A + bsA * e
             one.B = <const char*>one.B + bsB * e

@@ -6,7 +6,7 @@ for adaptive ones the windows tile the axis as evenly as whole pixels allow.
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.kernels.native cimport declare, fn_call, fn_kernel, fn_table, parallel, table, threads_for
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_pool_run:
@@ -244,7 +244,7 @@ cdef void average_forward(fn_call* call) noexcept nogil:
 cdef void one_line(const Pool* p, fn_pool_back* s, char* dx, int64_t at, int64_t line) noexcept nogil:
     """Add what one target row gives to one source row of its windows; `at` is the source row's first position."""
     cdef const Axis* a = &p.axis[2]
-    cdef int64_t pixel = p.C * p.element, t, j, low, high, i, first, last
+    cdef int64_t t, j, low, high, i, first, last
     if a.adaptive:
         for j in range(a.target):
             window(a, j, &low, &high)

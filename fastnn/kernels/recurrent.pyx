@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels.gemm cimport gemm_args, gemm_pack_b, gemm_packed_bytes, gemm_scratch, gemm_serial
-from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, fn_table, parallel, table, threads_for
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_cell_table:
@@ -245,7 +245,8 @@ cdef void forward_step(Sequence* s, int64_t t, int64_t start, int64_t row, int64
 # Slots: gates activated; dgates: gradients of the sums; dh: gradient of h per row or absent; dhidden: a GRU's hidden sums;
 # dh_total: with a projection, the whole gradient of h per row.
 cdef enum:
-    B_GATES, B_WEIGHT, B_H0, B_C0, B_PROJECTION, B_SIZES, B_H, B_C, B_DH, B_DH_LAST, B_DC_LAST, B_DH0, B_DC0, B_DGATES, B_DHIDDEN, B_DH_TOTAL
+    B_GATES, B_WEIGHT, B_H0, B_C0, B_PROJECTION, B_SIZES, B_H, B_C, B_DH, B_DH_LAST, B_DC_LAST
+    B_DH0, B_DC0, B_DGATES, B_DHIDDEN, B_DH_TOTAL
 
 # B_DH may have rows apart by another stride
 cdef enum:

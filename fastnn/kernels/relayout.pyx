@@ -1,7 +1,7 @@
 """Between C order and channels-last: y[n][j][i] = x[n][i][j]."""
 from libc.stdint cimport int64_t
 
-from fastnn.kernels.native cimport declare, fn_call, fn_kernel, fn_table, parallel, table, threads_for
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_table:

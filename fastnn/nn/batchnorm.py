@@ -59,7 +59,7 @@ class NormBase(Module):
 class BatchNorm(NormBase):
     """The forward of all batch normalisations; subclasses say how many axes their input has."""
 
-    _axes = ()
+    _axes: tuple[int, ...] = ()
 
     def _check_input_dim(self, input):
         if input.ndim not in self._axes:

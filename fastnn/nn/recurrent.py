@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from fastnn.core.tensor import Parameter, Tensor, from_array
+from fastnn.core.tensor import Parameter, from_array
 from fastnn.nn import init
 from fastnn.nn.module import Module
 from fastnn.nn.utils.rnn import PackedSequence

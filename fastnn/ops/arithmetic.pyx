@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_dense_like, is_dense, same_layout
 from fastnn.core.tape cimport Node, set_array_kernels
-from fastnn.core.tensor cimport Tensor, as_tensor, attach, grad_enabled, recording, rebase, save_a, save_b, wants, wrap
+from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.kernels.pointwise cimport MAX_DIMS, binary_code, put_grid, put_strides, unary_code
 from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape

@@ -4,7 +4,7 @@ cimport numpy as np
 
 import numpy as np
 
-import fastnn.kernels.axis      # declares the kernel
+import fastnn.kernels.axis  # no-cython-lint: declares the kernel
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty, is_dense

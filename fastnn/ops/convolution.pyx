@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
-import fastnn.kernels.gemm      # declares column_sums
+import fastnn.kernels.gemm  # no-cython-lint: declares column_sums
 from fastnn import backends
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_1d

@@ -1,7 +1,6 @@
 """Copies between memory orders, conversions between dtypes, and the in-place fills."""
 cimport cython
 cimport numpy as np
-from libc.stdint cimport int64_t
 
 import numpy as np
 

@@ -5,16 +5,16 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
-import fastnn.kernels.loss  # noqa: F401 (declares the kernels)
-import fastnn.kernels.softmax  # noqa: F401
+import fastnn.kernels.loss  # no-cython-lint: declares the kernels
+import fastnn.kernels.softmax  # no-cython-lint
 
-from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
+from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty, empty_1d, empty_like
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wants, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport (
-    MEAN, NONE, SUM, check_real, check_same_dtype, index_array, is_real, optional, reduction_of, scalar)
+    MEAN, NONE, check_real, check_same_dtype, index_array, is_real, optional, reduction_of, scalar)
 from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import Size

@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-import fastnn.kernels.random  # noqa: F401 (declares the kernels)
+import fastnn.kernels.random  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.random cimport generator_of

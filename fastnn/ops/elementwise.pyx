@@ -7,15 +7,15 @@ import numpy as np
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_dense_like, is_dense
 from fastnn.core.tape cimport Node
-from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wants, wrap
+from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.pointwise cimport (BINARY, COMPARE, MAX_DIMS, UNARY, UNARY_GRADIENT, WHERE, Unary, binary_code,
-                                       comparison_code, put_grid, put_strides, saves_output)
+                                       put_grid, put_strides, saves_output)
 from fastnn.ops.arguments cimport is_real
 from fastnn.ops.copy cimport converted, in_order_of
 from fastnn.ops.layout cimport contiguous, fill, sum_to_shape
 
 from fastnn.core.tensor import get_default_dtype, install
-from fastnn.kernels.pointwise import BINARIES, COMPARISONS, UNARIES
+from fastnn.kernels.pointwise import COMPARISONS, UNARIES
 from fastnn.ops.host import result
 from fastnn.ops.promotion import result_dtype, type_name
 
@@ -275,7 +275,6 @@ cdef np.ndarray binary_array(np.ndarray x, np.ndarray y, int code):
     cdef Launch L
     cdef tuple shape = broadcast_shape(x, y)
     if len(shape) > MAX_DIMS:
-        z = new_array(shape, np.PyArray_TYPE(x))
         return (<object>binary_array(contiguous(np.broadcast_to(x, shape)).reshape(-1),
                                      contiguous(np.broadcast_to(y, shape)).reshape(-1), code)).reshape(shape)
     x = x if strides_fit(x) else contiguous(x)

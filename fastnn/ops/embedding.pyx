@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-import fastnn.kernels.embedding  # noqa: F401 (declares the kernels)
+import fastnn.kernels.embedding  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport Storage, empty, empty_1d, empty_2d

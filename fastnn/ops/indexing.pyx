@@ -109,7 +109,7 @@ cdef tuple split_key(object key, int ndim):
     """(basic key, advanced key or None): x[key] == x[basic][advanced]."""
     cdef list given = [plain_index(k) for k in (key if isinstance(key, tuple) else (key,))]
     cdef list basic = [], advanced = []
-    cdef int used = 0, i
+    cdef int used = 0
     cdef bint any_advanced = False
     for k in given:
         if isinstance(k, np.ndarray):
@@ -127,13 +127,11 @@ cdef tuple split_key(object key, int ndim):
                 basic.append(None)
                 advanced.append(np.zeros(1 if k else 0, np.int64))
                 continue
-            for i in range(k.ndim if k.dtype == np.bool_ else 1):
-                basic.append(ALL)
+            basic += [ALL] * (k.ndim if k.dtype == np.bool_ else 1)
             advanced.append(k)
         elif k is Ellipsis:
             basic.append(k)
-            for i in range(ndim - used):
-                advanced.append(ALL)
+            advanced += [ALL] * (ndim - used)
         else:
             basic.append(k)
             if not isinstance(k, int):
@@ -152,7 +150,7 @@ def translate(error, shape):
     found = re.match(r"boolean index did not match indexed array along axis (\d+); size of axis is (\d+) but size of "
                      r"corresponding boolean axis is (\d+)", text)
     if found:
-        axis, size, given = found.groups()
+        axis, _, given = found.groups()
         return IndexError(f"The shape of the mask [{given}] at index {axis} does not match the shape of the indexed tensor "
                           f"{list(shape)} at index {axis}")
     if "too many indices" in text:

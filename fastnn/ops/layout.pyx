@@ -3,7 +3,7 @@ cimport numpy as np
 
 import numpy as np
 
-import fastnn.kernels.pointwise  # noqa: F401 (declares the kernels)
+import fastnn.kernels.pointwise  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty_like

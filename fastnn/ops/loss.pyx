@@ -1,17 +1,16 @@
 """Pointwise losses: csrc/loss.def has the formulas, one kernel call is loss and reduction in one pass."""
 cimport cython
 cimport numpy as np
-from libc.stdint cimport int64_t
 from libc.math cimport log, pi
 
 import warnings
 
 import numpy as np
 
-import fastnn.kernels.loss  # noqa: F401 (declares the kernels)
+import fastnn.kernels.loss  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
-from fastnn.core.storage cimport empty, empty_like
+from fastnn.core.storage cimport empty_like
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, save_c, wants, wrap
 from fastnn.kernels.loss cimport (
@@ -20,7 +19,7 @@ from fastnn.kernels.loss cimport (
     FN_LOSS_kl_div_log_target, FN_LOSS_l1, FN_LOSS_margin_ranking, FN_LOSS_mse, FN_LOSS_poisson_nll,
     FN_LOSS_poisson_nll_rate, FN_LOSS_smooth_l1, FN_LOSS_soft_margin, FN_LOSS_triplet_margin,
     FN_LOSS_triplet_margin_swap, FN_LOSSES)
-from fastnn.kernels.native cimport fn_kernel, kernel_named, table, fn_table
+from fastnn.kernels.native cimport fn_kernel, kernel_named, table
 from fastnn.ops.arguments cimport MEAN, NONE, SUM, broadcast, check_real, is_real, optional, reduction_of, scalar
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 

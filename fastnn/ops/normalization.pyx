@@ -5,10 +5,10 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
-import fastnn.kernels.norm  # noqa: F401 (declares the kernels)
+import fastnn.kernels.norm  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
-from fastnn.core.storage cimport Storage, empty, empty_1d, empty_like, zeros_like
+from fastnn.core.storage cimport Storage, empty_1d, empty_like, zeros_like
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named

@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-import fastnn.kernels.pool      # declares the kernels
+import fastnn.kernels.pool  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.tape cimport Node

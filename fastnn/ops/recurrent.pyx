@@ -5,8 +5,8 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
-import fastnn.kernels.gemm  # noqa: F401 (declares the kernels)
-import fastnn.kernels.recurrent  # noqa: F401
+import fastnn.kernels.gemm  # no-cython-lint: declares the kernels
+import fastnn.kernels.recurrent  # no-cython-lint
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_2d

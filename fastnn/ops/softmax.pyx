@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-import fastnn.kernels.softmax  # noqa: F401 (declares the kernels)
+import fastnn.kernels.softmax  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty, empty_like

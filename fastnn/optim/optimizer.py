@@ -166,7 +166,7 @@ class Optimizer:
     def _hooked_step(self, closure=None):
         return self._step(closure)
 
-    _family = None      # of kernels, a key of HYPER in kernels/update.pyx
+    _family: str | None = None      # of kernels, a key of HYPER in kernels/update.pyx
 
     def _kernel(self, group):
         """Name of the update kernel for a group's options."""
