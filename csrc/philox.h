@@ -32,8 +32,7 @@ FN_INLINE vl vhigh_half(vl a) { return (vl)((vul)a >> 32); }
 FN_INLINE void philox_group(uint64_t key, uint64_t group, vl *out) {
     const vl m0 = vset1_l(0xD2511F53), m1 = vset1_l(0xCD9E8D57);
     const uint64_t counter = group * 16;
-    vl lane;
-    for (int i = 0; i < FN_LANES_D; i++) lane[i] = i;
+    const vl lane = FN_LANE_D;
     for (int v = 0; v < FN_PHILOX_VECTORS / 2; v++) {
         vl c0 = vset1_l((int64_t)(counter & 0xffffffff)) + lane + v * FN_LANES_D, c1 = vset1_l((int64_t)(counter >> 32));
         vl c2 = {0}, c3 = {0};

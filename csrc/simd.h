@@ -86,28 +86,60 @@ FN_INLINE void vstore_n_f(float *p, vf v, int n) { for (int i = 0; i < n; i++) p
 FN_INLINE void vstore_n_d(double *p, vd v, int n) { for (int i = 0; i < n; i++) p[i] = v[i]; }
 #endif
 
-/* Sums and maxima over lanes, by halves: a fixed order. */
+/* The number of each lane; literals, because only those fold. */
+#if FN_VECTOR_BYTES == 64
+#define FN_LANE_F ((vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+#define FN_LANE_D ((vl){0, 1, 2, 3, 4, 5, 6, 7})
+#elif FN_VECTOR_BYTES == 32
+#define FN_LANE_F ((vi){0, 1, 2, 3, 4, 5, 6, 7})
+#define FN_LANE_D ((vl){0, 1, 2, 3})
+#else
+#define FN_LANE_F ((vi){0, 1, 2, 3})
+#define FN_LANE_D ((vl){0, 1})
+#endif
+
+/* The lanes moved down by w, going round: constant after inlining, one or two shuffles. */
+FN_INLINE vf vdown_f(vf v, int w) {
+    const vi at = (FN_LANE_F + w) & (FN_LANES_F - 1);
+#if defined(__clang__)
+    vf r;
+    for (int i = 0; i < FN_LANES_F; i++) r[i] = v[at[i]];
+    return r;
+#else
+    return __builtin_shuffle(v, at);
+#endif
+}
+FN_INLINE vd vdown_d(vd v, int w) {
+    const vl at = (FN_LANE_D + w) & (FN_LANES_D - 1);
+#if defined(__clang__)
+    vd r;
+    for (int i = 0; i < FN_LANES_D; i++) r[i] = v[at[i]];
+    return r;
+#else
+    return __builtin_shuffle(v, at);
+#endif
+}
+
+/* Sum and largest of the lanes, by halves: a fixed order.  The largest passes over NaN lanes. */
 FN_INLINE float vsum_f(vf v) {
-    float lane[FN_LANES_F];
-    memcpy(lane, &v, sizeof v);
-    for (int w = FN_LANES_F / 2; w; w /= 2) for (int i = 0; i < w; i++) lane[i] += lane[i + w];
-    return lane[0];
+#pragma GCC unroll 4
+    for (int w = FN_LANES_F / 2; w; w /= 2) v += vdown_f(v, w);
+    return v[0];
 }
 FN_INLINE double vsum_d(vd v) {
-    double lane[FN_LANES_D];
-    memcpy(lane, &v, sizeof v);
-    for (int w = FN_LANES_D / 2; w; w /= 2) for (int i = 0; i < w; i++) lane[i] += lane[i + w];
-    return lane[0];
+#pragma GCC unroll 4
+    for (int w = FN_LANES_D / 2; w; w /= 2) v += vdown_d(v, w);
+    return v[0];
 }
 FN_INLINE float vhmax_f(vf v) {
-    float m = v[0];
-    for (int i = 1; i < FN_LANES_F; i++) m = v[i] > m || v[i] != v[i] ? v[i] : m;
-    return m;
+#pragma GCC unroll 4
+    for (int w = FN_LANES_F / 2; w; w /= 2) v = vmax_f(v, vdown_f(v, w));
+    return v[0];
 }
 FN_INLINE double vhmax_d(vd v) {
-    double m = v[0];
-    for (int i = 1; i < FN_LANES_D; i++) m = v[i] > m || v[i] != v[i] ? v[i] : m;
-    return m;
+#pragma GCC unroll 4
+    for (int w = FN_LANES_D / 2; w; w /= 2) v = vmax_d(v, vdown_d(v, w));
+    return v[0];
 }
 
 #endif
