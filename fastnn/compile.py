@@ -132,9 +132,12 @@ class _Compiled:
         if len(self._plans) > MOST_PLANS:
             del self._plans[next(iter(self._plans))]
 
-    def explain(self):
-        """Describe the plans: kernel calls, where each slot lives, work, memory; and what was not captured."""
-        return "\n\n".join(_explain(signature, plan) for signature, plan in self._plans.items()) or "no plan yet"
+    def explain(self, *, peak=None, bandwidth=None):
+        """Describe the plans: kernel calls, sizes, where each slot lives, work, memory; and what was not captured.
+
+        With `peak` (FLOP per second) and `bandwidth` (bytes per second) every call also gets the time it needs at least.
+        """
+        return "\n\n".join(_explain(signature, plan, peak, bandwidth) for signature, plan in self._plans.items()) or "no plan yet"
 
 
 class _Training:
@@ -370,16 +373,21 @@ def _unflatten(shape, tensors):
     return type(shape)([_unflatten(v, tensors) for v in shape])
 
 
-def _explain(signature, plan):
+def _explain(signature, plan, peak, bandwidth):
     shapes = ", ".join(f"{shape} {np.dtype(char).name}" for shape, _, char in signature[0])
     if plan is None:
         return f"inputs {shapes}: runs eagerly"
     plan = getattr(plan, "plan", plan)
     if not isinstance(plan, Plan):
         return f"inputs {shapes}: not yet planned"
-    lines = [f"inputs {shapes}: {plan.count} kernel calls, {plan.arena_bytes} bytes of buffers and scratch, "
-             f"joined: {', '.join(plan.fusions) or 'nothing'}"]
-    for number, call in enumerate(plan.calls_in_words()):
+    calls = plan.calls_in_words()
+    bounds = [max(c["flops"] / peak, c["bytes"] / bandwidth) if peak and bandwidth else None for c in calls]
+    lines = [f"inputs {shapes}: {plan.count} kernel calls on up to {plan.threads} threads, {plan.arena_bytes} bytes of buffers and "
+             f"scratch, joined: {', '.join(plan.fusions) or 'nothing'}"
+             + (f", at least {sum(bounds) * 1e6:.1f} us" if peak and bandwidth else "")]
+    for number, (call, bound) in enumerate(zip(calls, bounds)):
         slots = " ".join(f"{name}={place}" for name, place in call["slots"])
-        lines.append(f"{number:4d} {call['kernel']:24s} {call['flops']:12.0f} FLOP {call['bytes']:12.0f} bytes  {slots}")
+        least = "" if bound is None else f"{bound * 1e6:9.2f} us "
+        lines.append(f"{number:4d} {call['kernel']:20s} {call['sizes']:14s} {call['flops']:11.0f} FLOP {call['bytes']:10.0f} bytes "
+                     f"{least} {slots}")
     return "\n".join(lines)

@@ -357,6 +357,14 @@ def test_explain_names_calls_and_memory():
     text = step.explain()
     for word in ("matmul", "batch_norm", "adam", "arena", "kernel calls"):
         assert word in text
+    assert "at least" in step.explain(peak=1e11, bandwidth=4e10)
+
+
+def test_relu_behind_a_product_is_joined():
+    step = fastnn.compile(model := classifier(), nn.CrossEntropyLoss(), optimizer_for(model))
+    for x, y in batches(4):
+        step(x, y)
+    assert "matmul + relu" in step.explain()        # the second one; the first has a batch norm before it
 
 
 def test_compile_time_of_a_small_network():

@@ -19,7 +19,7 @@ cdef class Plan:
     cdef int input_count, output_count
     cdef np.ndarray arena           # buffers by lifetime, then gradients, then scratch
     cdef int64_t buffer_bytes, scratch_bytes
-    cdef int threads
+    cdef readonly int threads
     cdef readonly list offsets      # per buffer, where in the arena (-1 for an output)
     cdef readonly list fusions      # what was joined, in words
     cdef list keep                  # arrays outside that the calls point into

@@ -402,7 +402,9 @@ cdef class Plan:
             for j in range(call.kernel.slots):
                 if call.slot[j] != NULL:
                     slots.append((call.kernel.slot_name[j].decode(), self.describe(i, j)))
-            lines.append({"kernel": call.kernel.name.decode(), "slots": slots, "flops": call.flops, "bytes": call.bytes})
+            sizes = "x".join([str(call.size[j]) for j in range(3) if call.size[j]])
+            lines.append({"kernel": call.kernel.name.decode(), "sizes": sizes, "slots": slots, "flops": call.flops,
+                          "bytes": call.bytes})
         return lines
 
     def describe(self, int call, int slot):
