@@ -95,9 +95,10 @@ class RNNBase(Module):
         if input.dim() not in (2, 3):
             raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead")
         single = input.dim() == 2
+        hx = self._of_dimension(hx, input.dim())
         if single:
             input = input.unsqueeze(1)
-            hx = self._map(hx, lambda s: self._with_batch(s))
+            hx = self._map(hx, lambda s: s.unsqueeze(1))
         elif self.batch_first:
             input = input.transpose(0, 1)
         self._check_input(input)
@@ -109,10 +110,21 @@ class RNNBase(Module):
             return output.squeeze(1), self._map(states, lambda s: s.squeeze(1))
         return (output.transpose(0, 1) if self.batch_first else output), states
 
-    def _with_batch(self, state):
-        if state.dim() != 2:
-            raise RuntimeError(f"For unbatched 2-D input, hx should also be 2-D but got {state.dim()}-D tensor")
-        return state.unsqueeze(1)
+    def _of_dimension(self, hx, wanted):
+        """hx, once its dimensions are known to be those that go with the input."""
+        if hx is None:
+            return None
+        batched = "batched" if wanted == 3 else "unbatched"
+        if self.mode == "LSTM":
+            if not isinstance(hx, tuple | list) or len(hx) != 2:
+                raise RuntimeError("LSTM: expected the initial states as a pair (h_0, c_0)")
+            h, c = hx[0].dim(), hx[1].dim()
+            if h != wanted or c != wanted:
+                raise RuntimeError(f"For {batched} {wanted}-D input, hx and cx should also be {wanted}-D but got ({h}-D, {c}-D) "
+                                   "tensors")
+        elif hx.dim() != wanted:
+            raise RuntimeError(f"For {batched} {wanted}-D input, hx should also be {wanted}-D but got {hx.dim()}-D tensor")
+        return hx
 
     def _forward_packed(self, input, hx):
         data, batch_sizes, sorted_indices, unsorted_indices = input
