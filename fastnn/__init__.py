@@ -29,12 +29,24 @@ float32, float64 = _np.dtype(_np.float32), _np.dtype(_np.float64)
 int64, int32, uint8, bool = _np.dtype(_np.int64), _np.dtype(_np.int32), _np.dtype(_np.uint8), _np.dtype(_np.bool_)
 float, double, long, int = float32, float64, int64, int32
 
-from fastnn import datasets as datasets
-from fastnn import io as io
 from fastnn import nn as nn
 from fastnn import optim as optim
-from fastnn import utils as utils
-from fastnn.about import show_config as show_config
-from fastnn.compile import compile as compile
-from fastnn.io import load as load
-from fastnn.io import save as save
+from fastnn.compiling import compile as compile
+
+# Loaded on first use: with what they need of the standard library they cost more than all of the above.
+_LAZY = {"datasets": "fastnn.datasets", "io": "fastnn.io", "utils": "fastnn.utils",
+         "load": "fastnn.io", "save": "fastnn.io", "show_config": "fastnn.about"}
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    from importlib import import_module
+    module = import_module(_LAZY[name])
+    value = module if _LAZY[name] == f"fastnn.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

@@ -187,7 +187,7 @@ def test_bernoulli():
 
 
 def test_replayed_steps_draw_new_masks_and_equal_eager():
-    from fastnn.compile import compile
+    from fastnn import compile
     layer = layers.Dropout(0.4)
     x = tensor(np.ones((50, 40), "float32"))
     compiled = compile(layer, fullgraph=True)
