@@ -1,7 +1,8 @@
 """Build: the C micro-kernels once per instruction set, then the Cython modules that drive them.
 
 The one table of compiler flags is ISA below; nothing else in the project names a flag.
-Environment: FASTNN_CFLAGS is appended to every compile line (sanitizers, -g), FASTNN_LDFLAGS to every link line.
+Environment: FASTNN_CFLAGS is appended to every compile line (sanitizers, -g), FASTNN_LDFLAGS to every link line (default on
+Linux: strip the symbols).
 """
 import os
 import platform
@@ -28,7 +29,7 @@ COMMON = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=fast", "-fvisi
 CYTHON = ["-O2", "-g0", "-MMD", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare",
           "-Wno-missing-field-initializers", "-Wno-cast-function-type", "-fno-math-errno"]
 EXTRA = shlex.split(os.environ.get("FASTNN_CFLAGS", ""))
-EXTRA_LINK = shlex.split(os.environ.get("FASTNN_LDFLAGS", ""))
+EXTRA_LINK = shlex.split(os.environ.get("FASTNN_LDFLAGS", "-Wl,--strip-all" if sys.platform == "linux" else ""))
 JOBS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
