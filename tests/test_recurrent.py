@@ -413,7 +413,7 @@ def bad_states(layer, batch=4):
     (lambda m: m(fn.zeros(6, 4, 6)), RuntimeError, "input.size(-1) must be equal to input_size. Expected 5, got 6"),
     (lambda m: m(fn.zeros(6, 4, 2, 5)), ValueError, "Expected input to be 2D or 3D, got 4D"),
     (lambda m: m(fn.zeros(6, 3, 5), bad_states(m)), RuntimeError, "Expected hidden[0] size (1, 3, 7), got [1, 4, 7]"),
-    (lambda m: m(fn.zeros(6, 5), bad_states(m)), RuntimeError, "For unbatched 2-D input, hx and cx should also be 2-D but got (3-D, 3-D) tensors"),
+    (lambda m: m(fn.zeros(6, 5), bad_states(m)), RuntimeError, "hx and cx should also be 2-D but got (3-D, 3-D) tensors"),
     (lambda m: m(fn.zeros(0, 4, 5)), RuntimeError, "Expected sequence length to be larger than 0 in RNN"),
     (lambda m: m(fn.zeros(6, 4, 5, dtype=fn.float64)), ValueError, "does not match weight dtype"),
     (lambda m: packing.pack_padded_sequence(fn.zeros(6, 3, 5), [3, 4, 1]), RuntimeError, "must be sorted in decreasing order"),
