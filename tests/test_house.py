@@ -21,7 +21,7 @@ FLOORS = [
     {"kernels"},
     {"core"},
     {"ops"},
-    {"nn", "optim", "data", "datasets", "io", "autograd", "compile", "about"},
+    {"nn", "optim", "data", "datasets", "io", "autograd", "compiling", "about"},
     {"utils", "boltzmann", "training"},
     {"sklearn", "plot"},
     {"tour", "cli", "__main__"},
@@ -29,7 +29,7 @@ FLOORS = [
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Neighbours on one floor that may know each other: (who, whom).
 ALLOWED = {("nn", "autograd"), ("utils", "training"), ("training", "boltzmann"), ("cli", "tour"), ("__main__", "cli"),
-           ("datasets", "data"), ("checkout", "version"), ("sklearn", "plot"), ("compile", "nn"), ("compile", "optim")}
+           ("datasets", "data"), ("checkout", "version"), ("sklearn", "plot"), ("compiling", "nn"), ("compiling", "optim")}
 
 CYTHON_IMPORT = re.compile(r"^\s*(?:from\s+(fastnn[\w.]*)\s+c?import\s+\(?([\w, ]*)|c?import\s+(fastnn[\w.]*))", re.M)
 
