@@ -15,7 +15,13 @@ from fastnn.ops.recurrent import recurrent_layer
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
+
+
+def empty_parameter(shape, dtype):
+    """A Parameter of the shape; a matrix (out, in) lies in (in, out) memory: the forward products read it without turning it."""
+    return Parameter(from_array(np.empty(shape[::-1], dtype).T))
 
 
 class RNNBase(Module):
@@ -32,7 +38,7 @@ class RNNBase(Module):
         for layer in range(num_layers):
             for suffix in self._suffixes():
                 for name, shape in self._shapes(layer):
-                    self.register_parameter(f"{name}_l{layer}{suffix}", Parameter(from_array(np.empty(shape, dtype))))
+                    self.register_parameter(f"{name}_l{layer}{suffix}", empty_parameter(shape, dtype))
         self.reset_parameters()
 
     def _check_sizes(self):
@@ -85,8 +91,7 @@ class RNNBase(Module):
     def _weights(self, layer):
         """[w_ih, w_hh, b_ih, b_hh, w_hr] per direction, None where absent."""
         get = self._parameters.get
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        return [[get(f"{name}_l{layer}{suffix}") for name in names] for suffix in self._suffixes()]
+        return [[get(f"{name}_l{layer}{suffix}") for name in NAMES] for suffix in self._suffixes()]
 
     def forward(self, input, hx=None):
         """Run the sequence; see the class for shapes."""
@@ -102,8 +107,8 @@ class RNNBase(Module):
         elif self.batch_first:
             input = input.transpose(0, 1)
         self._check_input(input)
-        hx = self._check_states(hx, input.shape[1])
-        if input.shape[0] == 0:
+        hx = self._check_states(hx, input.array.shape[1])
+        if input.array.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         output, states = self._layers(input, hx, None)
         if single:
@@ -130,7 +135,7 @@ class RNNBase(Module):
         data, batch_sizes, sorted_indices, unsorted_indices = input
         self._check_input(data)
         sizes = np.ascontiguousarray(batch_sizes.array, np.int64)
-        hx = self._check_states(hx, int(sizes[0]))
+        hx = self._check_states(self._of_dimension(hx, 3), int(sizes[0]))
         if sorted_indices is not None:
             hx = self._map(hx, lambda s: s.index_select(1, sorted_indices))
         output, states = self._layers(data, hx, sizes)
@@ -161,29 +166,32 @@ class RNNBase(Module):
         return tuple(function(s) for s in hx) if self.mode == "LSTM" else function(hx)
 
     def _check_input(self, input):
-        weight = self.weight_ih_l0
-        if input.dtype != weight.dtype:
+        weight, array = self._parameters["weight_ih_l0"], input.array
+        if array.dtype is not weight.array.dtype and input.dtype != weight.dtype:
             raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
                              f"input.to({weight.dtype}), or convert model: model.to({input.dtype})")
-        if input.shape[-1] != self.input_size:
+        if array.shape[-1] != self.input_size:
             raise RuntimeError("input.size(-1) must be equal to input_size. Expected "
-                               f"{self.input_size}, got {input.shape[-1]}")
+                               f"{self.input_size}, got {array.shape[-1]}")
 
     def _check_states(self, hx, batch):
         if hx is None:
             return None
-        layers = self.num_layers * len(self._suffixes())
-        wanted = {"hidden": (layers, batch, self.proj_size or self.hidden_size)}
+        layers = self.num_layers * (2 if self.bidirectional else 1)
+        width = self.proj_size or self.hidden_size
         if self.mode == "LSTM":
-            wanted = {"hidden[0]": wanted["hidden"], "hidden[1]": (layers, batch, self.hidden_size)}
-            if not isinstance(hx, tuple | list) or len(hx) != 2:
-                raise RuntimeError("LSTM: expected the initial states as a pair (h_0, c_0)")
-        for state, (name, shape) in zip(hx if self.mode == "LSTM" else (hx,), wanted.items()):
-            if tuple(state.shape) != shape:
-                raise RuntimeError(f"Expected {name} size {shape}, got {list(state.shape)}")
-            if state.dtype != self.weight_ih_l0.dtype:
-                raise RuntimeError(f"Expected {name} dtype {self.weight_ih_l0.dtype}, got {state.dtype}")
+            self._check_state("hidden[0]", hx[0], (layers, batch, width))
+            self._check_state("hidden[1]", hx[1], (layers, batch, self.hidden_size))
+        else:
+            self._check_state("hidden", hx, (layers, batch, width))
         return hx
+
+    def _check_state(self, name, state, shape):
+        array, weight = state.array, self._parameters["weight_ih_l0"]
+        if array.shape != shape:
+            raise RuntimeError(f"Expected {name} size {shape}, got {list(array.shape)}")
+        if array.dtype is not weight.array.dtype and state.dtype != weight.dtype:
+            raise RuntimeError(f"Expected {name} dtype {weight.dtype}, got {state.dtype}")
 
     def extra_repr(self):
         parts = [f"{self.input_size}, {self.hidden_size}"]
@@ -275,10 +283,10 @@ class RNNCellBase(Module):
         dtype = floating_dtype(dtype, device)
         self.input_size, self.hidden_size, self.bias, self._mode = input_size, hidden_size, bias, mode
         rows = GATES[mode] * hidden_size
-        self.weight_ih = Parameter(from_array(np.empty((rows, input_size), dtype)))
-        self.weight_hh = Parameter(from_array(np.empty((rows, hidden_size), dtype)))
+        self.weight_ih = empty_parameter((rows, input_size), dtype)
+        self.weight_hh = empty_parameter((rows, hidden_size), dtype)
         for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(from_array(np.empty(rows, dtype))) if bias else None)
+            self.register_parameter(name, empty_parameter((rows,), dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self):

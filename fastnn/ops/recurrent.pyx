@@ -55,6 +55,16 @@ cdef np.ndarray zeros(int64_t n, int64_t m, int typenum):
     return block[:n * m].reshape(n, m)
 
 
+cdef np.ndarray part(Layer layer, np.ndarray states, int direction):
+    """What one direction has of (directions, B, width); with a single direction there is nothing to cut."""
+    return states if states is None or layer.directions == 1 else states[direction]
+
+
+cdef np.ndarray columns(Layer layer, np.ndarray rows, int direction):
+    """The rows of an output from one direction's first column on."""
+    return rows if rows is None or layer.directions == 1 else rows[..., direction * layer.P:]
+
+
 cdef int fill_sizes(Launch* L, Layer layer, int direction) except -1:
     cdef list w = layer.weights[direction]
     cdef np.ndarray hh = w[1], hr = w[4]
@@ -89,14 +99,14 @@ cdef int forward_direction(Layer layer, int d, np.ndarray h_last, np.ndarray c_l
     put(&L, 0, gates)
     put(&L, 1, w[1])
     put(&L, 2, w[3] if layer.kind == GRU else None)
-    put(&L, 3, layer.h0[d])
-    put(&L, 4, layer.c0[d] if layer.kind == LSTM else None)
+    put(&L, 3, part(layer, layer.h0, d))
+    put(&L, 4, part(layer, layer.c0, d))
     put(&L, 5, w[4])
     put(&L, 6, layer.sizes)
-    put(&L, 7, (<object>layer.out)[:, d * layer.P:])
+    put(&L, 7, columns(layer, layer.out, d))
     put(&L, 8, states)
-    put(&L, 9, h_last[d])
-    put(&L, 10, None if c_last is None else c_last[d])
+    put(&L, 9, part(layer, h_last, d))
+    put(&L, 10, part(layer, c_last, d))
     put(&L, 11, unprojected)
     launch(&L)
     layer.gates.append(gates)
@@ -121,52 +131,52 @@ cdef int backward_direction(Layer layer, int d, np.ndarray dout, np.ndarray dh_l
     L.call.size[DH_STRIDE] = layer.directions * layer.P
     put(&L, 0, gates)
     put(&L, 1, w[1])
-    put(&L, 2, layer.h0[d])
-    put(&L, 3, layer.c0[d] if layer.kind == LSTM else None)
+    put(&L, 2, part(layer, layer.h0, d))
+    put(&L, 3, part(layer, layer.c0, d))
     put(&L, 4, w[4])
     put(&L, 5, layer.sizes)
-    put(&L, 6, (<object>layer.out)[:, d * layer.P:])
+    put(&L, 6, columns(layer, layer.out, d))
     put(&L, 7, layer.states[d])
-    put(&L, 8, None if dout is None else (<object>dout)[:, d * layer.P:])
-    put(&L, 9, None if dh_last is None else dh_last[d])
-    put(&L, 10, None if dc_last is None else dc_last[d])
-    put(&L, 11, dh0[d])
-    put(&L, 12, None if dc0 is None else dc0[d])
+    put(&L, 8, columns(layer, dout, d))
+    put(&L, 9, part(layer, dh_last, d))
+    put(&L, 10, part(layer, dc_last, d))
+    put(&L, 11, part(layer, dh0, d))
+    put(&L, 12, part(layer, dc0, d))
     put(&L, 13, dgates)
     put(&L, 14, dhidden if layer.kind == GRU else None)
     put(&L, 15, dh_total)
     launch(&L)
     if dx is not None:
         product_into(dgates, w[0], None, dx, d > 0)
-    weight_grads.append(product(dgates, layer.x))
+    weight_grads.append(weight_gradient(layer.x, dgates))
     weight_grads.append(hidden_weight_gradient(layer, d, dhidden))
     if w[2] is not None:
         weight_grads.append(column_sums(dgates, layer.rows, np.PyArray_DIM(dgates, 1)))
         weight_grads.append(column_sums(dhidden, layer.rows, np.PyArray_DIM(dgates, 1)))
     if w[4] is not None:
-        weight_grads.append(product(dh_total, layer.unprojected[d]))
+        weight_grads.append(weight_gradient(layer.unprojected[d], dh_total))
     return 0
 
 
-cdef np.ndarray product(np.ndarray a, np.ndarray b):
-    """a' b."""
-    cdef np.ndarray c = empty_2d(np.PyArray_DIM(a, 1), np.PyArray_DIM(b, 1), np.PyArray_TYPE(a))
-    product_into(a.T, b, None, c, False)
-    return c
+cdef np.ndarray weight_gradient(np.ndarray x, np.ndarray g):
+    """g' x as the transpose of x' g: in the memory order that the layers keep their weights in."""
+    cdef np.ndarray c = empty_2d(np.PyArray_DIM(x, 1), np.PyArray_DIM(g, 1), np.PyArray_TYPE(g))
+    product_into(x.T, g, None, c, False)
+    return c.T
 
 
 cdef np.ndarray hidden_weight_gradient(Layer layer, int d, dhidden):
     """Sum over steps of dhidden' (h of the step before), h0 before the first."""
-    out = (<object>layer.out)[:, d * layer.P:(d + 1) * layer.P]
+    out = (<object>layer.out).reshape(layer.rows, -1)[:, d * layer.P:(d + 1) * layer.P]
     h0 = layer.h0[d]
     cdef int64_t B = layer.B
     if layer.sizes is not None:
         before = host_call("states before", states_before, (out, h0, layer.sizes, d))
-        return product(dhidden, before)
+        return weight_gradient(before, dhidden)
     first, later = (dhidden[-B:], dhidden[:-B]) if d else (dhidden[:B], dhidden[B:])
-    cdef np.ndarray c = product(first, h0)
+    cdef np.ndarray c = weight_gradient(h0, first)
     if layer.T > 1:
-        product_into((<np.ndarray>later).T, out[B:] if d else out[:-B], None, c, True)
+        product_into((<np.ndarray>(out[B:] if d else out[:-B])).T, later, None, c.T, True)
     return c
 
 
@@ -246,7 +256,8 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     layer.P = np.PyArray_DIM(w_hh, 1)
     layer.x = a.reshape(layer.rows, layer.inputs)
     layer.weights = [[None if w is None else (<Tensor>w).array for w in direction] for direction in weights]
-    layer.out = empty_2d(layer.rows, layer.directions * layer.P, typenum)
+    shape[0], shape[1], shape[2] = layer.T, layer.B, layer.directions * layer.P
+    layer.out = empty_2d(layer.rows, shape[2], typenum) if sizes is not None else empty(3, shape, typenum)
     layer.h0 = initial(h0, layer.directions, layer.B, layer.P, typenum)
     if layer.kind == LSTM:
         layer.c0 = initial(c0, layer.directions, layer.B, layer.H, typenum)
@@ -258,14 +269,14 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
         c_last = empty(3, shape, typenum)
     for d in range(layer.directions):
         forward_direction(layer, d, h_last, c_last)
-    cdef list outputs = [(<object>layer.out).reshape(a.shape[:-1] + (layer.directions * layer.P,)), h_last]
-    if c_last is not None:
-        outputs.append(c_last)
+    cdef list outputs = [layer.out, h_last] if c_last is None else [layer.out, h_last, c_last]
+    if not grad_enabled():
+        return tuple([wrap(o) for o in outputs])
     cdef list inputs = [x, h0, c0] + [w for direction in weights for w in direction if w is not None]
     cdef bint record = False
     for t in inputs:
         record = record or wants(<Tensor>t)
-    if not (record and grad_enabled()):
+    if not record:
         return tuple([wrap(o) for o in outputs])
     node = RecurrentBackward.__new__(RecurrentBackward)
     node.extra = layer
