@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels.depthwise cimport depthwise, depthwise_bytes, is_depthwise
-from fastnn.kernels.native cimport declare, fn_call, fn_kernel, fn_table, parallel, table, threads_for
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for
+from fastnn.kernels.scatter cimport scatter, scatter_bytes, worth_scattering
 from fastnn.kernels.winograd cimport winograd, winograd_bytes, worth_winograd
 
 cdef extern from "fastnn.h" nogil:
@@ -118,7 +119,7 @@ cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil:
 cdef void copy_pixels(const Gather* g, int64_t group, int64_t n, int64_t s0, int64_t s1, int64_t s2, int64_t count,
                       char* to) noexcept nogil:
     """`count` source pixels of one row, one group's channels."""
-    cdef int64_t C = g.groups * g.K, e = g.element, c, i, plane
+    cdef int64_t C = g.groups * g.K, e = g.element, i, plane
     cdef const char* source = g.source
     if g.planar:
         plane = g.axis[0].source * g.axis[1].source * g.axis[2].source
@@ -170,6 +171,7 @@ cdef struct Work:
     int64_t taps_at_once        # of a panel
     int64_t K_at_once
     bint pack
+    bint pack_here              # each panel just before its only use
     int64_t rsb
     int64_t pixels              # of a block
     int64_t pixel_blocks
@@ -209,11 +211,14 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.rsb = w.width if w.pack else g.wk
     wanted = max(1, min(BLOCKS, 2 * pixels * all_taps * g.K * g.n * g.groups // 400_000))
     w.strip_blocks = max(1, min(g.groups * w.strips, ceil_div(wanted, w.pixel_blocks)))
-    if w.pack:
+    w.pack_here = w.pack and not w.banded and w.pixel_blocks == 1
+    if w.pack and not w.pack_here:
         w.weights_bytes = round_up(g.groups * w.strips * all_taps * g.K * w.width * e, 64)
     w.table_bytes = round_up(max(1, w.taps) * 8, 64)
     w.zero_bytes = 0 if w.banded else round_up(g.groups * g.K * e + 64, 64)
     w.worker_bytes = round_up((w.taps + 1) * w.pixels * 8, 64) + (band_bytes(g, &w.band) if w.banded else 0)
+    if w.pack_here:
+        w.worker_bytes += round_up(w.taps_at_once * w.K_at_once * w.width * e, 64)
 
 
 cdef int64_t work_bytes(const Work* w, int threads) noexcept nogil:
@@ -235,7 +240,7 @@ cdef void point_source(const Work* w, int64_t n, int64_t j0, int64_t j1, int64_t
     """The pointers of all taps for `count` pixels of one target row."""
     cdef const Gather* g = &w.g
     cdef const Axis* x = &g.axis[0]
-    cdef int64_t t0, t1, t2, s0, s1, s2, i, pixel = g.groups * g.K * g.element, step = x[2].a * pixel
+    cdef int64_t t0, t1, t2, s0, s1, s2, i, pixel = g.groups * g.K * g.element
     cdef const char* row
     cdef bint inside
     for t0 in range(x[0].taps):
@@ -259,10 +264,11 @@ cdef void point_target(const Gather* g, int64_t n, int64_t j0, int64_t j1, int64
         c[i] = at + i * g.axis[2].step * pixel
 
 
-cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const void** a, fn_conv_gather* s) noexcept nogil:
+cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const void** a, char* panel,
+                   fn_conv_gather* s) noexcept nogil:
     """All strips of a block of pixels that a and s.c point to; panels of weights in the order of the sum."""
     cdef const Gather* g = &w.g
-    cdef int64_t e = g.element, strip, group, j, t, k
+    cdef int64_t e = g.element, strip, group, j, t, k, i
     cdef const char* b
     cdef bint last
     s.lda, s.rsb = w.pixels, w.rsb
@@ -270,7 +276,7 @@ cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const
         group, j = strip // w.strips, strip % w.strips * w.width
         s.n = min(w.width, g.n - j)
         s.column = group * g.n + j
-        if w.pack:
+        if w.pack and not w.pack_here:
             b = w.weights + strip * w.taps * w.K * w.width * e
         else:
             b = g.weight + (group * g.wg + j * g.wj) * e
@@ -280,6 +286,11 @@ cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const
             s.a, s.tap = a + t * w.pixels, w.tap + t
             s.skip = (0 if w.banded else group * g.K) + k
             s.b = b + k * w.rsb * e
+            if w.pack_here:
+                for i in range(s.taps):
+                    g.gemm.pack(s.K, s.n, b + (tap_weight_at(g, t + i) + k * g.wk) * e, g.wk, g.wj,
+                                panel + i * s.K * w.width * e, w.width)
+                s.b, s.tap = panel, w.tap
             s.load = t > 0 or k > 0
             last = t + s.taps >= w.taps and k + s.K >= w.K
             s.bias = g.bias + s.column * e if last and g.bias != NULL else NULL
@@ -311,7 +322,8 @@ cdef void pixel_body(void* context, int64_t block, int worker) noexcept nogil:
         point_target(g, n, j0, j1, j2, count, c + at)
         at += count
     s.rows, s.c = rows, c
-    multiply(w, part * all_strips // w.strip_blocks, (part + 1) * all_strips // w.strip_blocks, a, &s)
+    multiply(w, part * all_strips // w.strip_blocks, (part + 1) * all_strips // w.strip_blocks, a,
+             <char*>a + round_up((w.taps + 1) * w.pixels * 8, 64), &s)
 
 
 cdef void band_body(void* context, int64_t block, int worker) noexcept nogil:
@@ -341,7 +353,7 @@ cdef void band_body(void* context, int64_t block, int worker) noexcept nogil:
     s.rows, s.c = rows * columns, c
     for group in range(first // w.strips, ceil_div(last, w.strips)):
         copy_band(g, b, group, n, j0, j1, j2, band)
-        multiply(w, max(first, group * w.strips), min(last, (group + 1) * w.strips), a, &s)
+        multiply(w, max(first, group * w.strips), min(last, (group + 1) * w.strips), a, NULL, &s)
 
 
 cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil:
@@ -357,7 +369,7 @@ cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil
     memset(w.zero, 0, w.zero_bytes)
     for t in range(w.taps):
         w.tap[t] = t * w.K * w.width if w.pack else tap_weight_at(g, t)
-    if w.pack:
+    if w.pack and not w.pack_here:
         parallel(g.groups * w.strips * taps_of(g), threads, pack_body, &w)
     parallel(w.pixel_blocks * w.strip_blocks, threads, band_body if w.banded else pixel_body, &w)
 
@@ -403,6 +415,9 @@ cdef void forward(fn_call* call) noexcept nogil:
 cdef int64_t input_gradient_scratch(const fn_call* call) noexcept nogil:
     cdef Gather g
     cdef int64_t phase, most = 0
+    forward_gather(call, &g)
+    if worth_scattering(&g):
+        return scatter_bytes(&g, threads_for(call))
     for phase in range(phases_of(call)):
         phase_gather(call, phase, &g)
         most = max(most, gather_scratch(call, &g))
@@ -412,6 +427,11 @@ cdef int64_t input_gradient_scratch(const fn_call* call) noexcept nogil:
 cdef void input_gradient(fn_call* call) noexcept nogil:
     cdef Gather g
     cdef int64_t phase
+    forward_gather(call, &g)
+    if worth_scattering(&g):
+        g.weight, g.bias = <const char*>call.slot[1], <const char*>call.slot[2]
+        scatter(&g, <const char*>call.slot[0], <char*>call.slot[3], threads_for(call), <char*>call.scratch)
+        return
     for phase in range(phases_of(call)):
         phase_gather(call, phase, &g)
         gather(call, &g)

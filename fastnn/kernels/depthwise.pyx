@@ -133,7 +133,7 @@ cdef void part_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const Rows* r = <const Rows*>context
     cdef const Gather* g = &r.g
     cdef const Axis* a = &g.axis[0]
-    cdef int64_t C = g.groups, e = g.element, row, n, j0, j1, t0, t1, t2, s0, s1, low, high
+    cdef int64_t C = g.groups, e = g.element, row, n, j0, j1, t0, t1, s0, s1
     cdef char* dw = r.partial + block * taps_of(g) * C * e
     cdef const char* x
     cdef const char* y
@@ -167,11 +167,16 @@ cdef void row_sums(const Rows* r, const char* x, const char* y, char* dw) noexce
     for j in range(a.count):
         if r.low <= j < r.high:
             continue
-        for t in range(a.taps):
+        t = 0
+        while t < a.taps:                   # runs of up to three taps inside
             s2 = a.a * j + a.b + t * a.bstep
-            if 0 <= s2 < a.source:
+            columns = 0
+            while columns < 3 and t + columns < a.taps and 0 <= s2 + columns * a.bstep < a.source:
+                columns += 1
+            if columns:
                 run.x, run.y, run.count = x + s2 * C * e, y + j * C * e, 1
-                g.kernels.depthwise_outer(1, &run, C, 1, C, C, C, dw + t * C * e, C)
+                g.kernels.depthwise_outer(1, &run, C, columns, C, a.bstep * C, C, dw + t * C * e, C)
+            t += max(1, columns)
 
 
 cdef int64_t depthwise_weight_bytes(const Gather* g, int threads) noexcept nogil:

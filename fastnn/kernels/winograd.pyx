@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
     Axis, Gather, ceil_div, fn_conv_gather, fn_conv_outer, fn_conv_run, round_up, source_row, tap_weight_at, target_row)
-from fastnn.kernels.native cimport fn_table, parallel, table
+from fastnn.kernels.native cimport parallel, table
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_winograd_table:
@@ -23,8 +23,9 @@ cdef extern from "fastnn.h" nogil:
 cdef enum:
     POINTS = 36
     BATCH_BYTES = 4194304       # of transformed tiles at a time
+    WEIGHT_BYTES = 4194304      # of transformed weights at a time, where all tiles are one batch
     ROWS = 96                   # tiles of one product
-    CHANNELS = 32               # rows of weights transformed at a time
+    CHANNELS = 128              # rows of weights transformed at a time
     TILES = 8                   # tiles transformed at a time
 
 cdef struct Work:
@@ -38,10 +39,14 @@ cdef struct Work:
     int64_t count               # tiles of the batch
     int64_t width               # columns of a strip
     int64_t strips
+    int64_t first_strip         # strips whose transformed weights are at hand
+    int64_t some_strips
     int64_t row_blocks
     int64_t ustride             # elements between the points
     int64_t vstride
     int64_t mstride
+    int64_t vrow                # elements between the tiles
+    int64_t mrow
     char* u
     char* v
     char* m
@@ -68,8 +73,12 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.batch = ceil_div(w.tiles, ceil_div(w.tiles, most))
     w.width = min(g.kernels.columns, round_up(g.n, g.kernels.lanes))
     w.strips = ceil_div(g.n, w.width)
-    w.ustride = spread(w.strips * g.K * w.width)
-    w.vstride, w.mstride = spread(w.batch * g.K), spread(w.batch * g.n)
+    w.some_strips = w.strips
+    if w.batch >= w.tiles:              # then each strip of weights is used once, while it is in the cache
+        w.some_strips = max(1, min(w.strips, WEIGHT_BYTES // (POINTS * g.K * w.width * g.element)))
+    w.ustride = spread(w.some_strips * g.K * w.width)
+    w.vrow, w.mrow = round_up(g.K, 16) + 16, round_up(g.n, 16) + 16       # no power of two: such rows share few sets
+    w.vstride, w.mstride = spread(w.batch * w.vrow), spread(w.batch * w.mrow)
     w.worker_bytes = 9 * CHANNELS * w.width * g.element
 
 
@@ -95,8 +104,11 @@ cdef void weight_body(void* context, int64_t block, int worker) noexcept nogil:
     """Some rows of one strip: gathered from whatever order the weight has, then transformed."""
     cdef const Work* w = <const Work*>context
     cdef const Gather* g = &w.g
-    cdef int64_t strip = block % w.strips, k = block // w.strips * CHANNELS, j = strip * w.width, e = g.element, t, i
+    cdef int64_t strip = block % w.some_strips, k = block // w.some_strips * CHANNELS, e = g.element, t, i
+    cdef int64_t j = (w.first_strip + strip) * w.width
     cdef int64_t rows = min(CHANNELS, g.K - k), columns = min(w.width, g.n - j)
+    if columns <= 0:
+        return
     cdef char* taps = w.workers + worker * w.worker_bytes
     for t in range(9):
         g.gemm.pack(rows, columns, g.weight + (tap_weight_at(g, t) + k * g.wk + j * g.wj) * e, g.wk, g.wj,
@@ -131,7 +143,7 @@ cdef void source_body(void* context, int64_t block, int worker) noexcept nogil:
             for j in range(6):
                 s2 = v + j
                 at[i * 6 + j] = row + j * pixel if 0 <= s1 < a[1].source and 0 <= s2 < a[2].source else w.zero
-        w.kernels.source(g.K, at, w.v + t * g.K * g.element, w.vstride)
+        w.kernels.source(g.K, at, w.v + t * w.vrow * g.element, w.vstride)
 
 
 cdef void target_body(void* context, int64_t block, int worker) noexcept nogil:
@@ -147,7 +159,7 @@ cdef void target_body(void* context, int64_t block, int worker) noexcept nogil:
             row = g.target + (target_row(g, n, 0, h + i) + v) * pixel
             for j in range(4):
                 at[i * 4 + j] = row + j * pixel if h + i < a[1].count and v + j < a[2].count else NULL
-        w.kernels.target(g.n, w.m + t * g.n * g.element, w.mstride, at, g.bias, g.relu)
+        w.kernels.target(g.n, w.m + t * w.mrow * g.element, w.mstride, at, g.bias, g.relu)
 
 
 cdef void gradient_body(void* context, int64_t block, int worker) noexcept nogil:
@@ -164,7 +176,7 @@ cdef void gradient_body(void* context, int64_t block, int worker) noexcept nogil
             row = w.dy + (target_row(g, n, 0, h + i) + v) * pixel
             for j in range(4):
                 at[i * 4 + j] = row + j * pixel if h + i < a[1].count and v + j < a[2].count else w.zero
-        w.kernels.gradient(g.n, at, w.m + t * g.n * g.element, w.mstride)
+        w.kernels.gradient(g.n, at, w.m + t * w.mrow * g.element, w.mstride)
 
 
 cdef void transform(Work* w, int threads, bint gradient) noexcept nogil:
@@ -187,11 +199,11 @@ cdef void multiply_body(void* context, int64_t block, int worker) noexcept nogil
     memset(&s, 0, sizeof(s))
     s.rows = (part + 1) * w.count // w.row_blocks - row
     for r in range(s.rows):
-        a[r] = w.v + (point * w.vstride + (row + r) * g.K) * e
-        c[r] = w.m + (point * w.mstride + (row + r) * g.n) * e
+        a[r] = w.v + (point * w.vstride + (row + r) * w.vrow) * e
+        c[r] = w.m + (point * w.mstride + (row + r) * w.mrow) * e
     s.taps, s.K, s.a, s.lda, s.tap, s.rsb, s.c = 1, g.K, a, s.rows, &zero, w.width, c
-    for strip in range(w.strips):
-        s.column = strip * w.width
+    for strip in range(min(w.some_strips, w.strips - w.first_strip)):
+        s.column = (w.first_strip + strip) * w.width
         s.n = min(w.width, g.n - s.column)
         s.b = w.u + (point * w.ustride + strip * g.K * w.width) * e
         g.kernels.gather(&s)
@@ -216,12 +228,17 @@ cdef void winograd(const Gather* g, int threads, char* scratch) noexcept nogil:
     w.zero = w.m + POINTS * w.mstride * g.element
     w.workers = w.zero + zero_bytes(g)
     memset(w.zero, 0, zero_bytes(g))
-    parallel(w.strips * ceil_div(g.K, CHANNELS), threads, weight_body, &w)
+    cdef int64_t weight_blocks = w.some_strips * ceil_div(g.K, CHANNELS)
+    parallel(weight_blocks, threads, weight_body, &w)
     while w.first < w.tiles:
         w.count = min(w.batch, w.tiles - w.first)
         w.row_blocks = ceil_div(w.count, ROWS)
         transform(&w, threads, False)
         parallel(POINTS * w.row_blocks, threads, multiply_body, &w)
+        while w.first_strip + w.some_strips < w.strips:     # one batch: the next strips of weights
+            w.first_strip += w.some_strips
+            parallel(weight_blocks, threads, weight_body, &w)
+            parallel(POINTS * w.row_blocks, threads, multiply_body, &w)
         parallel(ceil_div(w.count, TILES), threads, target_body, &w)
         w.first += w.count
 
@@ -232,21 +249,29 @@ cdef void outer_body(void* context, int64_t block, int worker) noexcept nogil:
     """One strip of one of the 36 products, summed over the tiles of the batch; u holds the sums."""
     cdef const Work* w = <const Work*>context
     cdef const Gather* g = &w.g
-    cdef int64_t point = block // w.strips, column = block % w.strips * w.width, e = g.element
+    cdef int64_t point = block // w.some_strips, strip = block % w.some_strips, e = g.element
+    cdef int64_t column = (w.first_strip + strip) * w.width
     cdef fn_conv_run run
     cdef fn_conv_outer s
+    if column >= g.n:
+        return
     run.x, run.y, run.count = w.v + point * w.vstride * e, w.m + point * w.mstride * e, w.count
     s.rows, s.n, s.runs, s.run = g.K, min(w.width, g.n - column), 1, &run
-    s.xskip, s.yskip, s.xstep, s.ystep = 0, column, g.K, g.n
-    s.c, s.rsc, s.load = w.u + (point * w.ustride + column) * e, g.n, w.first > 0
+    s.xskip, s.yskip, s.xstep, s.ystep = 0, column, w.vrow, w.mrow
+    s.c, s.rsc, s.load = w.u + (point * w.ustride + strip * g.K * w.width) * e, w.width, w.first > 0
     g.kernels.outer(&s)
 
 
 cdef void back_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const Work* w = <const Work*>context
-    cdef int64_t n = w.g.n, e = w.g.element, k
-    for k in range(block * CHANNELS, min(w.g.K, (block + 1) * CHANNELS)):
-        w.kernels.weight_gradient(n, w.u + k * n * e, w.ustride, w.dw + k * n * e, w.g.K * n)
+    cdef const Gather* g = &w.g
+    cdef int64_t strip = block % w.some_strips, first = block // w.some_strips * CHANNELS, e = g.element, k
+    cdef int64_t column = (w.first_strip + strip) * w.width
+    if column >= g.n:
+        return
+    for k in range(first, min(g.K, first + CHANNELS)):
+        w.kernels.weight_gradient(min(w.width, g.n - column), w.u + (strip * g.K + k) * w.width * e, w.ustride,
+                                  w.dw + (k * g.n + column) * e, g.K * g.n)
 
 
 cdef int64_t winograd_weight_bytes(const Gather* g, int threads) noexcept nogil:
@@ -256,7 +281,6 @@ cdef int64_t winograd_weight_bytes(const Gather* g, int threads) noexcept nogil:
 cdef void winograd_weight(const Gather* g, const char* dy, char* dw, int threads, char* scratch) noexcept nogil:
     cdef Work w
     plan(g, &w)
-    w.ustride = spread(g.K * g.n)
     w.u = scratch
     w.v = w.u + POINTS * w.ustride * g.element
     w.m = w.v + POINTS * w.vstride * g.element
@@ -266,6 +290,12 @@ cdef void winograd_weight(const Gather* g, const char* dy, char* dw, int threads
     while w.first < w.tiles:
         w.count = min(w.batch, w.tiles - w.first)
         transform(&w, threads, True)
-        parallel(POINTS * w.strips, threads, outer_body, &w)
+        parallel(POINTS * w.some_strips, threads, outer_body, &w)
         w.first += w.count
-    parallel(ceil_div(g.K, CHANNELS), threads, back_body, &w)
+    w.first = 0                         # the remaining strips of a single batch start from zero, too
+    while True:
+        parallel(w.some_strips * ceil_div(g.K, CHANNELS), threads, back_body, &w)
+        w.first_strip += w.some_strips
+        if w.first_strip >= w.strips:
+            return
+        parallel(POINTS * w.some_strips, threads, outer_body, &w)
