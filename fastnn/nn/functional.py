@@ -1,9 +1,25 @@
 """torch.nn.functional's names: the operations behind the layers."""
-from fastnn.ops import (activation, convolution, cross_entropy, distance, dropout, embedding, folding, loss, loss_rows,
-                        normalization, padding, pooling, resize, shuffle, softmax, unpooling)
-from fastnn.ops.linalg import bilinear
-from fastnn.ops.linear import linear
+from fastnn.ops import (
+    activation,
+    convolution,
+    cross_entropy,
+    distance,
+    dropout,
+    embedding,
+    folding,
+    loss,
+    loss_rows,
+    normalization,
+    padding,
+    pooling,
+    resize,
+    shuffle,
+    softmax,
+    unpooling,
+)
+from fastnn.ops.linalg import bilinear as bilinear
+from fastnn.ops.linear import linear as linear
 
-_FAMILIES = (activation, convolution, cross_entropy, distance, dropout, embedding, folding, loss, loss_rows, normalization, padding, pooling,
-             resize, shuffle, softmax, unpooling)
+_FAMILIES = (activation, convolution, cross_entropy, distance, dropout, embedding, folding, loss, loss_rows,
+             normalization, padding, pooling, resize, shuffle, softmax, unpooling)
 globals().update({name: getattr(family, name) for family in _FAMILIES for name in family.__all__})
