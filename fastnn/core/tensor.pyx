@@ -6,6 +6,7 @@ from libc.stdlib cimport malloc
 
 import numpy as np
 
+from fastnn.core.launch cimport current_recorder, recorder_listens
 from fastnn.core.storage cimport Storage, storage_of
 from fastnn.core.tape cimport Leaf, Node, add, copy, grad_enabled, next_sequence, run, set_wrapper
 
@@ -122,25 +123,30 @@ cdef class Tensor:
         """
         if not force and (self.requires or self.node is not None):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        leaves("numpy()")
         return self.array
 
     def tolist(self):
+        leaves("tolist()")
         return self.array.tolist()
 
     def item(self):
         """The value of a one-element tensor as a Python number."""
         if np.PyArray_SIZE(self.array) != 1:
             raise RuntimeError(f"a Tensor with {(<object>self.array).size} elements cannot be converted to Scalar")
+        leaves("item()")
         return self.array.item()
 
     def __array__(self, dtype=None, copy=None):     # no-cython-lint: NumPy's names
         if self.requires or self.node is not None:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        leaves("__array__")
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options):
         if self.requires or self.node is not None:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        leaves("__dlpack__")
         return self.array.__dlpack__(**options)
 
     def __dlpack_device__(self):
@@ -153,6 +159,7 @@ cdef class Tensor:
     def __index__(self):
         if (<object>self.array).dtype.kind not in "iub" or (<object>self.array).size != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
+        leaves("__index__")
         return int(self.array.item())
 
     def __bool__(self):
@@ -160,6 +167,7 @@ cdef class Tensor:
             if np.PyArray_SIZE(self.array) == 0:
                 raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        leaves("bool()")
         return bool(self.array.item())
 
     def __len__(self):
@@ -173,6 +181,7 @@ cdef class Tensor:
         return iter([self[i] for i in range(np.PyArray_DIM(self.array, 0))])
 
     def __contains__(self, item):
+        leaves("in")
         return bool((self.array == (item.array if isinstance(item, Tensor) else item)).any())
 
     def __hash__(self):
@@ -700,10 +709,20 @@ cdef np.ndarray one(np.ndarray like):
     return np.ones_like(like)
 
 
+cdef int leaves(str how) except -1:
+    """Tell a recorder that Python takes a look at values: what it makes of them would be frozen by a replay."""
+    if recorder_listens():
+        current_recorder().record_host(f"{how} hands values of the step to Python", None, (), None)
+    return 0
+
+
 cdef object representation(Tensor t):
     """tensor(...) as torch prints it: four digits, dtype only where it is not the default."""
+    leaves("repr()")
     array = <object>t.array
-    text = np.array2string(array, separator=", ", precision=4, prefix="tensor(", floatmode="maxprec_equal", threshold=1000,
+    whole = array.dtype.kind != "f" or not np.any(np.isfinite(array) & (array != np.rint(array)))
+    text = np.array2string(array, separator=", ", precision=4, prefix="tensor(", threshold=1000,
+                           floatmode="maxprec_equal" if whole else "fixed",
                            suppress_small=False) if array.size else str(array.tolist())
     extra = ""
     if array.size == 0 and array.ndim != 1:

@@ -112,7 +112,7 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     --------
     >>> import fastnn
     >>> fastnn.nn.functional.pairwise_distance(fastnn.tensor([0.0, 3.0]), fastnn.tensor([4.0, 0.0]))
-    tensor(5.0000)
+    tensor(5.)
     """
     y = of_pairs("pairwise_distance", False, as_tensor(x1), as_tensor(x2), False, p, eps)
     return y.unsqueeze(-1) if keepdim else y
