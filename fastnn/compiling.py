@@ -8,14 +8,16 @@ import warnings
 
 import numpy as np
 
+from fastnn.core.guard import Guard
 from fastnn.core.grad_mode import is_grad_enabled, no_grad
 from fastnn.core.plan import NotCapturedError, Plan
 from fastnn.core.random import randperm_array
-from fastnn.core.recording import Recording, recording
+from fastnn.core.recording import Recording, overlapping, recording
 from fastnn.core.replay import record_module, replay_module
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 MOST_PLANS = 16     # batch shapes kept per step; the oldest goes first
 
 
@@ -69,10 +71,28 @@ class _Compiled:
 
     def _signature(self, inputs):
         mode = tuple(m.training for m in self._modules())
-        return tuple((t.array.shape, t.array.strides, t.array.dtype.char) for t in inputs), mode
+        shared = tuple(overlapping([t.array for t in inputs]))
+        return tuple((t.array.shape, t.array.strides, t.array.dtype.char) for t in inputs), mode, shared
 
     def _modules(self):
         return self.model.modules() if hasattr(self.model, "modules") else ()
+
+    def _guard(self):
+        """The Python state that a plan stands on."""
+        return Guard([d for m in self._modules() for d in _state_of(m)])
+
+    def _check(self, record, guard, inputs):
+        """Raise NotCapturedError for what a recorded run did that a replay would not do."""
+        changed = guard.difference()
+        if changed:
+            record.uncaptured.append(f"the step changes attributes of a module or the optimizer: {changed}")
+        if any(getattr(m, name, None) for m in self._modules() for name in HOOKS):
+            record.uncaptured.append("a module has hooks, which are Python code")
+        for t in self._watched():
+            if any(np.may_share_memory(t.array, x.array) for x in inputs):
+                record.uncaptured.append("an input shares memory with a parameter or buffer")
+        if record.uncaptured:
+            raise NotCapturedError("; ".join(dict.fromkeys(record.uncaptured)))
 
     def _watched(self):
         if not hasattr(self.model, "parameters"):
@@ -97,12 +117,12 @@ class _Compiled:
             answer = run()[0]
             self._plans[signature] = "recorded"
             return answer
+        guard = self._guard()
         with recording([t.array for t in inputs]) as record:
             answer, outputs = run()
         try:
+            self._check(record, guard, inputs)
             if stage == "recorded":
-                if record.uncaptured:
-                    raise NotCapturedError("; ".join(dict.fromkeys(record.uncaptured)))
                 self._plans[signature] = record
                 return answer
             difference = stage.difference(record)
@@ -121,7 +141,7 @@ class _Compiled:
 
     def _build(self, record, outputs):
         plan = Plan(record, [t.array for t in outputs], self._gradient_leaves())
-        plan.watch(self._watched(), self._modules())
+        plan.watch(self._watched(), self._guard())
         return plan
 
     def _gradient_leaves(self):
@@ -138,6 +158,11 @@ class _Compiled:
         With `peak` (FLOP per second) and `bandwidth` (bytes per second) every call also gets the time it needs at least.
         """
         return "\n\n".join(_explain(signature, plan, peak, bandwidth) for signature, plan in self._plans.items()) or "no plan yet"
+
+
+def _state_of(module):
+    """The dicts that hold what a module's Python code may look at."""
+    return [vars(module), *[getattr(module, name) for name in HOOKS if hasattr(module, name)]]
 
 
 class _Training:
@@ -206,24 +231,23 @@ class CompiledModule(_Compiled):
 
         def done(record, split, gradients, present):
             self._plans[signature] = self._training_plan(state, record, split, first_outputs, gradients, present, structure[0],
-                                                         len(tensors))
+                                                         tensors, guard)
 
-        first_outputs = []
+        first_outputs, guard = [], self._guard()
         outputs = record_module(Recording([t.array for t in tensors]), run, leaves, done)
         return _unflatten(structure[0], iter(outputs))
 
-    def _training_plan(self, state, record, split, outputs, gradients, present, structure, inputs):
+    def _training_plan(self, state, record, split, outputs, gradients, present, structure, inputs, guard):
         """The next state of a signature: this recording, or a plan when it agrees with the one before."""
         try:
-            if record.uncaptured:
-                raise NotCapturedError("; ".join(dict.fromkeys(record.uncaptured)))
+            self._check(record, guard, inputs)
             if state == "recorded":
                 return record
             difference = state.difference(record)
             if difference:
                 raise NotCapturedError(difference)
-            plan = Plan(record, [*outputs, *gradients], (), split, inputs, len(outputs))
-            plan.watch(self._watched(), self._modules())
+            plan = Plan(record, [*outputs, *gradients], (), split, len(inputs), len(outputs))
+            plan.watch(self._watched(), self._guard())
             return _Training(plan, present, structure)
         except NotCapturedError as reason:
             self._refuse(reason)
@@ -283,7 +307,20 @@ class CompiledStep(_Compiled):
     def _watched(self):
         known = {id(t): t for t in super()._watched()}
         known.update((id(p), p) for p in self._parameters())
+        for state in self.optimizer.state.values():
+            known.update((id(t), t) for t in state.values() if isinstance(t, Tensor))
         return list(known.values())
+
+    def _modules(self):
+        loss = self.loss_fn.modules() if hasattr(self.loss_fn, "modules") else ()
+        return [*super()._modules(), *loss]
+
+    def _guard(self):
+        optimizer = self.optimizer
+        dicts = [d for m in self._modules() for d in _state_of(m)]
+        dicts += [vars(p) for p in self._parameters()]      # hooks of a parameter
+        dicts += [vars(optimizer), *optimizer.state.values()]
+        return Guard(dicts, [(group, optimizer._options()) for group in optimizer.param_groups])
 
     @property
     def progress(self):

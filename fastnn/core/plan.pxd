@@ -2,6 +2,7 @@
 cimport numpy as np
 from libc.stdint cimport int64_t
 
+from fastnn.core.guard cimport Guard
 from fastnn.kernels.native cimport fn_call
 
 # A slot whose pointer changes from run to run: an input or an output of the step.
@@ -30,7 +31,8 @@ cdef class Plan:
     cdef list expected              # per input: an array whose shape, strides and dtype a batch must have
     cdef list tensors, arrays       # parameters and buffers of the model, and the arrays they had
     cdef list wanted                # ... and whether each required a gradient
-    cdef list modules, modes        # modules of the model, and their training flag
+    cdef Guard guard                # attributes of modules, options and state of the optimizer
+    cdef list overlaps              # per pair of inputs: bytes from one to the other where they share memory, else None
     cdef list staging               # run_batches gathers rows here
     cdef int split                  # calls of the first part (forward); all of them when there is one part only
     cdef int first_inputs, first_outputs        # those of the first part come first

@@ -13,8 +13,10 @@ import numpy as np
 
 from fastnn.core.fusion import fuse
 from fastnn.core.launch cimport raise_status
-from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording
+from fastnn.core.guard cimport Guard
+from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording, overlap_as, overlaps
 from fastnn.core.storage cimport Storage, empty_1d, empty_like, same_layout
+from fastnn.core.tape cimport copy
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport FN_SLOTS, current_threads, fn_call
 
@@ -113,15 +115,15 @@ cdef class Plan:
         self.first_inputs = self.input_count if split < 0 else first_inputs
         self.first_outputs = self.output_count if split < 0 else first_outputs
         self.expected = list(recording.inputs)[:self.first_inputs]
-        self.watch((), ())
+        self.overlaps = overlaps(self.expected)
+        self.watch((), Guard(()))
 
-    def watch(self, tensors, modules):
-        """The state this plan was recorded in: it fits only while these tensors keep their arrays and modules their mode."""
+    def watch(self, tensors, guard):
+        """The state this plan was recorded in: it fits only while these tensors keep their arrays and the guard holds."""
         self.tensors = list(tensors)
         self.arrays = [(<Tensor>t).array for t in self.tensors]
         self.wanted = [(<Tensor>t).requires for t in self.tensors]
-        self.modules = list(modules)
-        self.modes = [m.training for m in self.modules]
+        self.guard = guard
 
     def __dealloc__(self):
         free(self.calls)
@@ -262,6 +264,8 @@ cdef class Plan:
             if (not same_layout(<np.ndarray>given[i], <np.ndarray>self.expected[i])
                     or np.PyArray_TYPE(<np.ndarray>given[i]) != np.PyArray_TYPE(<np.ndarray>self.expected[i])):
                 return False
+        if not overlap_as(given, self.overlaps):
+            return False
         return self.stands()
 
     def stands(self):
@@ -272,10 +276,7 @@ cdef class Plan:
             t = <Tensor>self.tensors[i]
             if t.array is not self.arrays[i] or t.requires != <bint>self.wanted[i]:
                 return False
-        for i in range(len(self.modules)):
-            if self.modules[i].training is not self.modes[i]:
-                return False
-        return True
+        return self.guard.holds()
 
     def attempt(self, tuple inputs):
         """Run on tensors or arrays if the plan fits them; None if it does not."""
@@ -297,11 +298,15 @@ cdef class Plan:
     cdef list run_part(self, list inputs, int first, int stop, int first_output, int stop_output):
         cdef int k, failed, shift = 0 if first == 0 else self.first_inputs
         cdef list outputs = []
+        cdef char* arena = <char*>np.PyArray_DATA(self.arena)
         with self.lock:
             if first == 0:
                 self.fit_scratch()
             for k in range(len(inputs)):
                 self.bases[shift + k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
+                if arena <= self.bases[shift + k] < arena + self.buffer_bytes:      # a gradient of the run before
+                    inputs[k] = copy(inputs[k])
+                    self.bases[shift + k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
             for k in range(first_output, stop_output):
                 outputs.append(self.make_output(k))
             with nogil:

@@ -17,6 +17,10 @@ cdef struct Place:
     int64_t offset          # bytes from its start
     char* pointer           # OUTSIDE
 
+# Per pair of arrays: bytes from one to the other where they share memory, else None.
+cdef list overlaps(list arrays)
+cdef bint overlap_as(list arrays, list expected)     # is that the same for these?
+
 cdef class Recording(Recorder):
     cdef Launch* calls
     cdef Place* places      # FN_SLOTS per call

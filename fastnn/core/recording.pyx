@@ -59,11 +59,13 @@ cdef class Recording(Recorder):
     cdef int locate(self, np.ndarray array, Place* place, int role) except -1:
         cdef char* pointer = <char*>np.PyArray_DATA(array)
         cdef char* start
+        cdef char* end
         cdef int number
         for number, given in enumerate(self.inputs):
-            start = <char*>np.PyArray_DATA(<np.ndarray>given)
-            if start <= pointer and (pointer < start + extent(<np.ndarray>given) or pointer == start):
-                place.origin, place.which, place.offset = INPUT, number, pointer - start
+            bounds(<np.ndarray>given, &start, &end)
+            if start <= pointer < end or pointer == <char*>np.PyArray_DATA(<np.ndarray>given):
+                place.origin, place.which = INPUT, number
+                place.offset = pointer - <char*>np.PyArray_DATA(<np.ndarray>given)
                 return 0
         number = self.buffer_of(array)
         if number < 0:
@@ -126,13 +128,63 @@ cdef class Recording(Recorder):
         return None
 
 
-cdef int64_t extent(np.ndarray array):
-    """Bytes from the first to the end of the last element (strides are not negative for inputs of a step)."""
-    cdef int64_t n = np.PyArray_ITEMSIZE(array)
+cdef void bounds(np.ndarray array, char** first, char** end) noexcept:
+    """The bytes that an array's elements lie in."""
+    cdef int64_t reach
     cdef int i
+    first[0] = <char*>np.PyArray_DATA(array)
+    end[0] = first[0] + np.PyArray_ITEMSIZE(array)
     for i in range(np.PyArray_NDIM(array)):
-        n += (np.PyArray_DIM(array, i) - 1) * np.PyArray_STRIDE(array, i)
-    return n
+        reach = (np.PyArray_DIM(array, i) - 1) * np.PyArray_STRIDE(array, i)
+        if np.PyArray_DIM(array, i) == 0:
+            end[0] = first[0]
+            return
+        if reach < 0:
+            first[0] += reach
+        else:
+            end[0] += reach
+
+
+cdef bint shift_of(np.ndarray x, np.ndarray y, int64_t* shift) noexcept:
+    """Do two arrays share memory?  Then also the bytes from one to the other."""
+    cdef char *a
+    cdef char *b
+    cdef char *a_end
+    cdef char *b_end
+    bounds(x, &a, &a_end)
+    bounds(y, &b, &b_end)
+    shift[0] = <char*>np.PyArray_DATA(y) - <char*>np.PyArray_DATA(x)
+    return a < b_end and b < a_end
+
+
+cdef list overlaps(list arrays):
+    cdef int i, j
+    cdef int64_t shift = 0
+    cdef list found = []
+    for i in range(len(arrays)):
+        for j in range(i):
+            found.append(shift if shift_of(<np.ndarray>arrays[j], <np.ndarray>arrays[i], &shift) else None)
+    return found
+
+
+cdef bint overlap_as(list arrays, list expected):
+    cdef int i, j, k = 0
+    cdef int64_t shift = 0
+    for i in range(len(arrays)):
+        for j in range(i):
+            before = expected[k]
+            k += 1
+            if shift_of(<np.ndarray>arrays[j], <np.ndarray>arrays[i], &shift):
+                if before is None or <int64_t>before != shift:
+                    return False
+            elif before is not None:
+                return False
+    return True
+
+
+def overlapping(list arrays):
+    """Per pair of arrays: bytes from one to the other where they share memory, else None."""
+    return overlaps(arrays)
 
 
 @contextlib.contextmanager

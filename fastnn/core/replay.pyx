@@ -104,8 +104,12 @@ def replay_module(Plan plan, list inputs, list leaves, list present):
     if plan.busy:
         return None
     arrays = [(<Tensor>t).array for t in inputs]
-    outputs = plan.run_first(arrays)
-    plan.busy = True
+    plan.busy = True        # before the run drops the GIL: one plan has room for one graph
+    try:
+        outputs = plan.run_first(arrays)
+    except BaseException:
+        plan.busy = False
+        raise
     cdef PlanBackward node = PlanBackward()
     node.plan, node.b, node.c, node.d = plan, outputs, present, arrays
     made = attach_outputs(outputs, node, leaves)

@@ -8,7 +8,7 @@ from libc.stdlib cimport free as c_free
 
 import numpy as np
 
-from fastnn.core.launch cimport host_call
+from fastnn.core.launch cimport current_recorder, host_call, recorder_listens
 
 np.import_array()
 
@@ -186,6 +186,8 @@ def newest_first(Node node):
 cdef object call_hooks(Node node, int index, object grad):
     """Tensor hooks see a Tensor and may replace the gradient."""
     cdef object wrapped, answer
+    if recorder_listens():
+        current_recorder().record_host("a tensor hook is Python code", None, (), None)
     for hook in list(node.hooks.get(index, ())):
         wrapped = wrap_array(grad)
         answer = hook(wrapped)

@@ -3,7 +3,6 @@ cimport numpy as np
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
-from libc.string cimport memcmp
 
 import numpy as np
 
@@ -73,6 +72,11 @@ def refresh(str family, list groups, list hypers):
             else:
                 h[i] = value
                 i += 1
+
+
+def options_of(family):
+    """Names of the options that a family's kernels read from a group's array."""
+    return frozenset(options.get(family, ()))
 
 
 def step(optimizer):
@@ -153,7 +157,7 @@ cdef inline int check(np.ndarray array, np.ndarray gradient) except -1:
         raise RuntimeError(f"optimizer: a parameter is {(<object>array).dtype}, its gradient "
                            f"{(<object>gradient).dtype}")
     if (np.PyArray_NDIM(array) != np.PyArray_NDIM(gradient)
-            or memcmp(np.PyArray_DIMS(array), np.PyArray_DIMS(gradient), np.PyArray_NDIM(array) * sizeof(np.npy_intp))):
+            or not np.PyArray_SAMESHAPE(array, gradient)):
         raise RuntimeError(f"optimizer: a parameter has the shape {list((<object>array).shape)}, its gradient "
                            f"{list((<object>gradient).shape)}")
     if not np.PyArray_ISWRITEABLE(array):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.core.grad_mode import enable_grad
 from fastnn.core.tensor import Tensor, from_array
-from fastnn.ops.update import SCALARS, clear_gradients, on_host, refresh, state_like, step
+from fastnn.ops.update import SCALARS, clear_gradients, on_host, options_of, refresh, state_like, step
 
 HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
          "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
@@ -180,6 +180,10 @@ class Optimizer:
         """Bring the groups' options, which the user may have changed, where the kernels of a compiled step read them."""
         if self._family:
             refresh(self._family, self.param_groups, self._hyper_arrays)
+
+    def _options(self):
+        """Names of the options that the kernels read from memory, so that a compiled step follows them."""
+        return options_of(self._family)
 
     def zero_grad(self, set_to_none=True):
         """Forget all gradients, or set them to zero."""

@@ -1,0 +1,117 @@
+"""Has anything changed that Python code of a step may have looked at?
+
+A plan replays kernel calls and none of the Python around them.  So it stands only while the attributes of the modules,
+their hooks, the options of the optimizer and its state are the objects that they were.  Looking at a few hundred dict
+entries takes less than a microsecond.
+"""
+from cpython.object cimport PyObject
+from libc.stdlib cimport calloc, free
+
+cdef extern from "Python.h":        # with borrowed pointers: looking at an entry must cost no more than a comparison
+    int PyDict_Next(PyObject* d, Py_ssize_t* position, PyObject** key, PyObject** value)
+    Py_ssize_t PyDict_Size(PyObject* d)
+
+cdef tuple SCALARS = (bool, int, float, str, tuple)
+
+
+cdef bint same(object a, object b):
+    """One object, or two equal numbers, strings or tuples of those."""
+    if a is b:
+        return True
+    if type(a) is not type(b) or type(a) not in SCALARS:
+        return False
+    if type(a) is not tuple:
+        return a == b
+    if len(a) != len(b):
+        return False
+    for x, y in zip(a, b):
+        if not same(x, y):
+            return False
+    return True
+
+
+cdef class Guard:
+    """The present contents of dicts and lists.
+
+    Parameters
+    ----------
+    dicts : iterable of dict
+    loose : iterable of (dict, set of str)
+        Dicts with keys whose value may change as long as it stays zero or stays different from zero: options that the
+        kernels read from memory.
+    """
+
+    def __init__(self, dicts, loose=()):
+        self.dicts, self.lists, self.keys, self.values, self.items, self.loose = [], [], [], [], [], set()
+        for d in dicts:
+            self.add(d, frozenset(), True)
+        for d, keys in loose:
+            self.add(d, keys, True)
+        cdef Py_ssize_t i
+        self.expected = <PyObject**>calloc(2 * len(self.keys) + 1, sizeof(PyObject*))
+        self.sizes = <Py_ssize_t*>calloc(len(self.dicts) + 1, sizeof(Py_ssize_t))
+        if self.expected == NULL or self.sizes == NULL:
+            raise MemoryError
+        for i in range(len(self.keys)):
+            self.expected[2 * i] = <PyObject*>self.keys[i]
+            self.expected[2 * i + 1] = <PyObject*>self.values[i]
+        for i in range(len(self.dicts)):
+            self.sizes[i] = len(self.dicts[i])
+
+    def __dealloc__(self):
+        free(self.expected)
+        free(self.sizes)
+
+    def add(self, d, loose, deep):
+        """Remember a dict, and what is in the dicts and lists that it holds."""
+        if any(d is known for known in self.dicts):
+            return
+        self.dicts.append(d)
+        for key, value in dict.items(d):
+            if key in loose:
+                self.loose.add(len(self.keys))
+            self.keys.append(key)
+            self.values.append(value)
+        for value in list(d.values()) if deep else ():
+            if isinstance(value, dict):
+                self.add(value, loose, False)
+            elif isinstance(value, list):
+                self.lists.append(value)
+                self.items.append(list(value))
+
+    cdef bint holds(self) except -1:
+        return self.difference() is None
+
+    def difference(self):
+        """The first key whose value is another one, None when all is as it was."""
+        cdef Py_ssize_t position, i, j, k = 0
+        cdef PyObject* key
+        cdef PyObject* value
+        cdef PyObject* d
+        cdef list now, before
+        for i in range(len(self.dicts)):
+            d = <PyObject*>self.dicts[i]
+            if PyDict_Size(d) != self.sizes[i]:
+                return ", ".join(sorted(str(name) for name in set(<object>d).symmetric_difference(self.keys[k:k + self.sizes[i]])))
+            position = 0
+            while PyDict_Next(d, &position, &key, &value):
+                if ((value != self.expected[2 * k + 1] or key != self.expected[2 * k])
+                        and not self.alike(k, <object>key, <object>value)):
+                    return str(<object>key)
+                k += 1
+        for i in range(len(self.lists)):
+            now, before = <list>self.lists[i], <list>self.items[i]
+            if len(now) != len(before):
+                return "a list"
+            for j in range(len(before)):
+                if now[j] is not before[j] and not same(now[j], before[j]):
+                    return "a list"
+        return None
+
+    def alike(self, entry, key, value):
+        """May entry number `entry` hold this instead?"""
+        if not same(key, self.keys[entry]):
+            return False
+        if entry in self.loose:
+            return bool(value) == bool(self.values[entry])
+        return same(value, self.values[entry])

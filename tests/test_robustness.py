@@ -1,0 +1,190 @@
+"""Attempts to get a silently wrong result or a crash: the compiled step against changes under it, autograd traps, bad input."""
+import warnings
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import nn
+
+
+def normal(*shape, seed=0):
+    return fastnn.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def dense(p=0.3):
+    fastnn.manual_seed(3)
+    return nn.Sequential(nn.Linear(5, 8), nn.LeakyReLU(0.1), nn.Dropout(p), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+def single():
+    fastnn.manual_seed(1)
+    return nn.Linear(5, 5)
+
+
+def batch(i):
+    return normal(6, 5, seed=i), normal(6, 3, seed=100 + i)
+
+
+def train(compiled, make, change, data, optimizer, loss=None, steps=9):
+    """Losses and final parameters of a training run; `change(model, optimizer, loss)` comes before step 5."""
+    model = make()
+    loss = loss() if loss else nn.MSELoss()
+    kind = {"sgd": fastnn.optim.SGD, "adam": fastnn.optim.Adam}[optimizer]
+    optimizer = kind(model.parameters(), lr=0.05, **({"momentum": 0.9} if kind is fastnn.optim.SGD else {}))
+    step = fastnn.compile(model, loss, optimizer)
+    fastnn.manual_seed(7)
+    values = []
+    for i in range(steps):
+        if i == 5 and change:
+            change(model, optimizer, loss)
+        values.append((step(*data(i)) if compiled else step._run(list(data(i)))[0]).item())
+    return values, [p.detach().numpy().copy() for p in model.parameters()]
+
+
+def check(make=dense, change=None, data=batch, optimizer="sgd", loss=None):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fastnn.compile: runs eagerly")
+        values, parameters = train(True, make, change, data, optimizer, loss)
+    expected, wanted = train(False, make, change, data, optimizer, loss)
+    assert values == expected
+    for a, b in zip(parameters, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def options(**values):
+    def change(model, optimizer, loss):
+        for group in optimizer.param_groups:
+            group.update(values)
+    return change
+
+
+def reloaded(model, optimizer, loss):
+    saved = optimizer.state_dict()
+    zeros = {k: {n: t * 0 for n, t in s.items()} for k, s in saved["state"].items()}
+    optimizer.load_state_dict({"state": zeros, "param_groups": saved["param_groups"]})
+
+
+CHANGES = {
+    "dropout": lambda m, o, c: setattr(m[2], "p", 0.6),
+    "slope": lambda m, o, c: setattr(m[1], "negative_slope", 0.9),
+    "eps": lambda m, o, c: setattr(m[3], "eps", 0.5),
+    "momentum of batch norm": lambda m, o, c: setattr(m[3], "momentum", 0.5),
+    "buffer": lambda m, o, c: setattr(m[3], "running_mean", normal(8)),
+    "parameter": lambda m, o, c: setattr(m[0], "weight", nn.Parameter(normal(8, 5, seed=55))),
+    "no bias": lambda m, o, c: setattr(m[0], "bias", None),
+    "data": lambda m, o, c: setattr(m[0].weight, "data", normal(8, 5, seed=9)),
+    "requires_grad": lambda m, o, c: m[0].weight.requires_grad_(False),
+    "child": lambda m, o, c: m.__setitem__(1, nn.Tanh()),
+    "one more child": lambda m, o, c: m.append(nn.Tanh()),
+    "forward": lambda m, o, c: setattr(m[1], "forward", lambda x: x * 2),
+    "eval": lambda m, o, c: m[3].eval(),
+    "forward hook": lambda m, o, c: m[0].register_forward_hook(lambda module, args, y: y * 2),
+    "pre-hook": lambda m, o, c: m[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,)),
+    "backward hook": lambda m, o, c: m[4].register_full_backward_hook(lambda module, gx, gy: (gx[0] * 0,)),
+    "hook of a parameter": lambda m, o, c: m[0].weight.register_hook(lambda g: g * 2),
+    "momentum": options(momentum=0.5),
+    "no momentum": options(momentum=0.0),
+    "nesterov": options(nesterov=True),
+    "weight decay": options(weight_decay=0.1),
+    "loaded state": reloaded,
+    "cleared state": lambda m, o, c: o.state.clear(),
+    "gradient": lambda m, o, c: setattr(m[0].weight, "grad", normal(8, 5)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_under_a_compiled_step_is_seen(name):
+    check(change=CHANGES[name])
+
+
+@pytest.mark.parametrize("change", [options(amsgrad=True), options(betas=(0.5, 0.9)), options(weight_decay=0.2), reloaded])
+def test_a_change_of_adam_under_a_compiled_step_is_seen(change):
+    check(change=change, optimizer="adam")
+
+
+def test_a_change_of_the_loss_under_a_compiled_step_is_seen():
+    def classes(i):
+        return normal(6, 5, seed=i), fastnn.from_numpy(np.random.default_rng(i).integers(0, 3, 6))
+    check(change=lambda m, o, c: setattr(c, "label_smoothing", 0.5), data=classes, loss=nn.CrossEntropyLoss)
+    check(change=lambda m, o, c: setattr(c, "weight", normal(3).abs()), data=classes,
+          loss=lambda: nn.CrossEntropyLoss(weight=fastnn.ones(3)))
+
+
+LONG = [normal(20, 5, seed=i) for i in range(12)]
+BATCHES = {
+    "the target is the input, then it is not": lambda i: (LONG[i], LONG[i]) if i < 5 else (LONG[i], LONG[i + 1]),
+    "the target is not the input, then it is": lambda i: (LONG[i], LONG[i]) if i > 4 else (LONG[i], LONG[i + 1]),
+    "slices that overlap, then not": lambda i: (LONG[i][0:6], LONG[i + (i > 4)][3:9]),
+    "slices that overlap elsewhere": lambda i: (LONG[i][0:6], LONG[i][3:9] if i < 5 else LONG[i][4:10]),
+    "reversed columns": lambda i: (fastnn.from_numpy(LONG[i].numpy()[:6, ::-1]), normal(6, 5, seed=i)),
+    "transposed": lambda i: (normal(5, 6, seed=i).t() if i % 2 else normal(6, 5, seed=i), normal(6, 5, seed=i)),
+    "expanded": lambda i: (normal(1, 5, seed=i).expand(6, 5), normal(6, 5, seed=i)),
+    "sizes": lambda i: (normal(6 - i % 3, 5, seed=i), normal(6 - i % 3, 5, seed=i + 9)),
+    "another byte order": lambda i: (normal(6, 5, seed=i).numpy().astype(">f4"), normal(6, 5, seed=i).numpy()),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_compiled_step_follows_the_batch(name):
+    def data(i):
+        return tuple(fastnn.from_numpy(x.astype("f4")) if isinstance(x, np.ndarray) else x for x in BATCHES[name](i))
+    check(single, data=data)
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = single()
+        self.count = 0
+
+
+LOOKS = {
+    "item": lambda x: x.abs().max().item(),
+    "float": lambda x: float(x.sum()),
+    "bool": lambda x: 2.0 if x.sum() > 0 else 3.0,
+    "numpy": lambda x: fastnn.from_numpy(np.tanh(x.numpy())),
+    "asarray": lambda x: float(np.asarray(x).max()),
+    "tolist": lambda x: x.tolist()[0][0],
+    "format": lambda x: float(f"{x.sum():.2f}"),
+    "repr": lambda x: float(len(repr(x * 100))),
+    "in": lambda x: 2.0 if 1.0 in x else 3.0,
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_values_computed_in_python_are_not_frozen(name):
+    """The first five batches have one input: two recordings agree, and only seeing Python look tells."""
+    class Looks(Model):
+        def forward(self, x):
+            return self.layer(x * LOOKS[name](x))
+
+    inputs = [fastnn.ones(6, 5), -3 * normal(6, 5, seed=2).abs()]
+    check(Looks, data=lambda i: (inputs[i > 4], normal(6, 5, seed=i)))
+
+
+def test_a_step_that_counts_is_not_frozen():
+    class Counts(Model):
+        def forward(self, x):
+            self.count += 1
+            return self.layer(x)
+
+    model = Counts()
+    step = fastnn.compile(model, nn.MSELoss(), fastnn.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.warns(UserWarning, match="changes attributes of a module or the optimizer: count"):
+        for i in range(6):
+            step(normal(6, 5), normal(6, 5, seed=i))
+    assert model.count == 6
+
+
+def test_a_gradient_of_the_step_before_may_be_its_input():
+    def run(compiled):
+        model = single()
+        optimizer = fastnn.optim.SGD(model.parameters(), lr=0.1)
+        step = fastnn.compile(model, nn.MSELoss(), optimizer)
+        for i in range(6):
+            x = normal(5, 5, seed=i) if i < 5 else model.weight.grad
+            y = normal(5, 5, seed=i + 50)
+            loss = step(x, y) if compiled else step._run([x, y])[0]
+        return loss.item(), model.weight.detach().numpy().tolist()
+    assert run(True) == run(False)
