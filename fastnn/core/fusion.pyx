@@ -61,7 +61,7 @@ cdef bint passes_straight(Recording recording, Place* written, Place* read, int 
     """Is what call i writes a buffer that only call i + 1 reads?"""
     if written.origin != INSIDE or read.origin != INSIDE or written.which != read.which or written.offset != read.offset:
         return False
-    size, first, last = recording.buffers[written.which]
+    _, first, last = recording.buffers[written.which]
     return first == i and last == i + 1 and written.which not in kept
 
 

@@ -156,8 +156,7 @@ cdef inline int check(np.ndarray array, np.ndarray gradient) except -1:
     if np.PyArray_TYPE(array) != np.PyArray_TYPE(gradient):
         raise RuntimeError(f"optimizer: a parameter is {(<object>array).dtype}, its gradient "
                            f"{(<object>gradient).dtype}")
-    if (np.PyArray_NDIM(array) != np.PyArray_NDIM(gradient)
-            or not np.PyArray_SAMESHAPE(array, gradient)):
+    if not np.PyArray_SAMESHAPE(array, gradient):
         raise RuntimeError(f"optimizer: a parameter has the shape {list((<object>array).shape)}, its gradient "
                            f"{list((<object>gradient).shape)}")
     if not np.PyArray_ISWRITEABLE(array):
