@@ -35,6 +35,7 @@ class RNNBase(Module):
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.proj_size = proj_size
         self._check_sizes()
+        self._names = [[[f"{name}_l{layer}{suffix}" for name in NAMES] for suffix in self._suffixes()] for layer in range(num_layers)]
         for layer in range(num_layers):
             for suffix in self._suffixes():
                 for name, shape in self._shapes(layer):
@@ -91,7 +92,7 @@ class RNNBase(Module):
     def _weights(self, layer):
         """[w_ih, w_hh, b_ih, b_hh, w_hr] per direction, None where absent."""
         get = self._parameters.get
-        return [[get(f"{name}_l{layer}{suffix}") for name in NAMES] for suffix in self._suffixes()]
+        return [[get(name) for name in names] for names in self._names[layer]]
 
     def forward(self, input, hx=None):
         """Run the sequence; see the class for shapes."""
@@ -100,7 +101,8 @@ class RNNBase(Module):
         if input.dim() not in (2, 3):
             raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead")
         single = input.dim() == 2
-        hx = self._of_dimension(hx, input.dim())
+        if hx is not None:
+            self._check_dimensions(hx, input.dim())
         if single:
             input = input.unsqueeze(1)
             hx = self._map(hx, lambda s: s.unsqueeze(1))
@@ -115,13 +117,10 @@ class RNNBase(Module):
             return output.squeeze(1), self._map(states, lambda s: s.squeeze(1))
         return (output.transpose(0, 1) if self.batch_first else output), states
 
-    def _of_dimension(self, hx, wanted):
-        """hx, once its dimensions are known to be those that go with the input."""
-        if hx is None:
-            return None
+    def _check_dimensions(self, hx, wanted):
         batched = "batched" if wanted == 3 else "unbatched"
         if self.mode == "LSTM":
-            if not isinstance(hx, tuple | list) or len(hx) != 2:
+            if not isinstance(hx, (tuple, list)) or len(hx) != 2:
                 raise RuntimeError("LSTM: expected the initial states as a pair (h_0, c_0)")
             h, c = hx[0].dim(), hx[1].dim()
             if h != wanted or c != wanted:
@@ -129,13 +128,14 @@ class RNNBase(Module):
                                    "tensors")
         elif hx.dim() != wanted:
             raise RuntimeError(f"For {batched} {wanted}-D input, hx should also be {wanted}-D but got {hx.dim()}-D tensor")
-        return hx
 
     def _forward_packed(self, input, hx):
         data, batch_sizes, sorted_indices, unsorted_indices = input
         self._check_input(data)
         sizes = np.ascontiguousarray(batch_sizes.array, np.int64)
-        hx = self._check_states(self._of_dimension(hx, 3), int(sizes[0]))
+        if hx is not None:
+            self._check_dimensions(hx, 3)
+        hx = self._check_states(hx, int(sizes[0]))
         if sorted_indices is not None:
             hx = self._map(hx, lambda s: s.index_select(1, sorted_indices))
         output, states = self._layers(data, hx, sizes)
@@ -145,19 +145,22 @@ class RNNBase(Module):
 
     def _layers(self, x, hx, sizes):
         """The layers one after the other; hx and the result are in torch's form (a pair for LSTM)."""
-        lstm, directions = self.mode == "LSTM", len(self._suffixes())
-        finals = []
+        lstm, finals = self.mode == "LSTM", []
+        if self.num_layers == 1:
+            h0, c0 = (None, None) if hx is None else hx if lstm else (hx, None)
+            x, *states = recurrent_layer(self.mode, x, h0, c0, self._weights(0), sizes)
+            return x, tuple(states) if lstm else states[0]
+        directions = len(self._names[0])
         for layer in range(self.num_layers):
             rows = slice(layer * directions, (layer + 1) * directions)
             h0 = c0 = None
             if hx is not None:
-                h0, c0 = (s[rows] if self.num_layers > 1 else s for s in hx) if lstm else (
-                    hx[rows] if self.num_layers > 1 else hx, None)
+                h0, c0 = (s[rows] for s in hx) if lstm else (hx[rows], None)
             x, *states = recurrent_layer(self.mode, x, h0, c0, self._weights(layer), sizes)
             finals.append(states)
             if self.dropout and layer < self.num_layers - 1:
                 x = dropout(x, self.dropout, self.training)
-        joined = [parts[0] if len(parts) == 1 else cat(parts, 0) for parts in zip(*finals)]
+        joined = [cat(parts, 0) for parts in zip(*finals)]
         return x, tuple(joined) if lstm else joined[0]
 
     def _map(self, hx, function):
