@@ -28,8 +28,9 @@ FLOORS = [
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Neighbours on one floor that may know each other: (who, whom).
-ALLOWED = {("nn", "autograd"), ("utils", "training"), ("training", "boltzmann"), ("cli", "tour"), ("__main__", "cli"),
-           ("datasets", "data"), ("checkout", "version"), ("sklearn", "plot"), ("compiling", "nn"), ("compiling", "optim")}
+ALLOWED = {("nn", "autograd"), ("utils", "training"), ("nn", "boltzmann"), ("training", "boltzmann"), ("cli", "tour"),
+           ("__main__", "cli"), ("datasets", "data"), ("checkout", "version"), ("sklearn", "plot"), ("compiling", "nn"),
+           ("compiling", "optim")}
 
 CYTHON_IMPORT = re.compile(r"^\s*(?:from\s+(fastnn[\w.]*)\s+c?import\s+\(?([\w, ]*)|c?import\s+(fastnn[\w.]*))", re.M)
 

@@ -25,3 +25,11 @@ from fastnn.nn.recurrent import *
 from fastnn.nn.softmax import *
 from fastnn.nn.sparse import *
 from fastnn.nn.upsampling import *
+
+
+def __getattr__(name):
+    # boltzmann is built on nn, so it is loaded when first asked for
+    if name in ("RBM", "ClassRBM", "DBN"):
+        from fastnn import boltzmann
+        return getattr(boltzmann, name)
+    raise AttributeError(f"module 'fastnn.nn' has no attribute {name!r}")

@@ -1,0 +1,111 @@
+"""Deep belief networks: machines stacked, pre-trained layer by layer."""
+from fastnn.boltzmann.rbm import RBM
+from fastnn.boltzmann.training import fit, transform
+from fastnn.core.grad_mode import no_grad
+from fastnn.core.tensor import from_array
+from fastnn.nn.activation import ReLU, Sigmoid
+from fastnn.nn.container import ModuleList, Sequential
+from fastnn.nn.dropout import Dropout
+from fastnn.nn.linear import Linear
+from fastnn.nn.module import Module
+
+__all__ = ["DBN"]
+
+
+class DBN(Module):
+    """A stack of `RBM`, each on the hidden means of the one below.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Visible units, then the hidden units of every layer.
+    visible : str, default "bernoulli"
+        Kind of the data's units.
+    hidden : str or list of str, default "bernoulli"
+        Kind of every layer's hidden units; above relu units the visible ones are gaussian.
+    device, dtype : as in `RBM`
+    **options : of the first RBM
+
+    References
+    ----------
+    Hinton, Osindero and Teh, A fast learning algorithm for deep belief nets, 2006.
+    """
+
+    def __init__(self, sizes, visible="bernoulli", hidden="bernoulli", device=None, dtype=None, **options):
+        super().__init__()
+        if len(sizes) < 2:
+            raise ValueError(f"DBN: sizes needs the visible units and at least one hidden layer, got {list(sizes)}")
+        kinds = [hidden] * (len(sizes) - 1) if isinstance(hidden, str) else list(hidden)
+        if len(kinds) != len(sizes) - 1:
+            raise ValueError(f"DBN: {len(sizes) - 1} hidden layers need as many kinds, got {len(kinds)}")
+        below, layers = visible, []
+        for n, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+            layers.append(RBM(inputs, outputs, below, kinds[n], device, dtype, **(options if n == 0 else {})))
+            below = "gaussian" if kinds[n] == "relu" else "bernoulli"
+        self.rbms = ModuleList(layers)
+
+    def forward(self, v):
+        for rbm in self.rbms:
+            v = rbm(v)
+        return v
+
+    def pretrain(self, X, epochs=10, lr=None, batch_size=100, callbacks=(), **options):
+        """Train the machines from the bottom up, each on the hidden means of the one below; other options as `RBM.fit`.
+
+        epochs, lr : a number, or one per layer
+        callbacks : functions (layer, epoch, rbm, mean loss)
+        """
+        for n, rbm in enumerate(self.rbms):
+            layer_epochs, rate = (x[n] if isinstance(x, list | tuple) else x for x in (epochs, lr))
+            watch = [lambda epoch, machine, loss, f=f, n=n: f(n, epoch, machine, loss) for f in callbacks]
+            fit(rbm, X, layer_epochs, lr=rate, batch_size=batch_size, callbacks=watch, **options)
+            if n + 1 < len(self.rbms):
+                X = from_array(transform(rbm, X))
+        return self
+
+    def sample(self, n, k=1000, generator=None):
+        """n rows: k Gibbs steps of the top machine, then one pass down."""
+        top = self.rbms[-1]
+        with no_grad():
+            zeros = from_array(top.vbias.array[None].repeat(n, 0) * 0)
+            v = top.gibbs(top.units.sample(zeros, None, generator), k, generator=generator)
+            for rbm in list(self.rbms)[-2::-1]:
+                v = rbm.sample_visible(v, None, generator)
+        return v
+
+    def to_mlp(self, n_out=None, activation=None, dropout=0.0):
+        """A `Sequential` that starts from copies of the stack's weights.
+
+        Parameters
+        ----------
+        n_out : int, optional
+            Outputs of a fresh last Linear, for classes or regression.
+        activation : class, default Sigmoid, ReLU after relu units
+        dropout : float, default 0
+        """
+        layers = []
+        for rbm in self.rbms:
+            linear = Linear(rbm.n_visible, rbm.n_hidden, dtype=rbm.weight.dtype)
+            copy_into(linear, rbm.weight.array, rbm.hbias.array)
+            layers += [linear, (activation or (ReLU if rbm.hidden == "relu" else Sigmoid))()]
+            layers += [Dropout(dropout)] if dropout else []
+        if n_out is not None:
+            layers.append(Linear(self.rbms[-1].n_hidden, n_out, dtype=self.rbms[-1].weight.dtype))
+        return Sequential(*layers)
+
+    def to_autoencoder(self):
+        """Encoder with a linear code and decoder of the transposed weights, a `Sequential` (Hinton-Salakhutdinov, 2006)."""
+        up, down, rbms = [], [], list(self.rbms)
+        for n, rbm in enumerate(rbms):
+            encode = Linear(rbm.n_visible, rbm.n_hidden, dtype=rbm.weight.dtype)
+            copy_into(encode, rbm.weight.array, rbm.hbias.array)
+            decode = Linear(rbm.n_hidden, rbm.n_visible, dtype=rbm.weight.dtype)
+            copy_into(decode, rbm.weight.array.T, rbm.vbias.array)
+            up += [encode] if n == len(rbms) - 1 else [encode, Sigmoid()]
+            down[:0] = [decode] if rbm.visible == "gaussian" else [decode, Sigmoid()]
+        return Sequential(*up, *down)
+
+
+def copy_into(linear, weight, bias):
+    linear.weight.array[...] = weight
+    linear.bias.array[...] = bias

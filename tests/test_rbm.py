@@ -1,0 +1,247 @@
+"""Boltzmann machines against enumeration, in float64; sampling, learning, determinism, messages."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import nn, optim
+from fastnn.core.tensor import from_array
+
+ROWS = np.array([[int(c) for c in s] for s in ("101010", "110001", "000111", "011100")], np.float64)
+
+
+def machine(visible="bernoulli", hidden="bernoulli", **options):
+    """The 6 x 4 machine with known answers."""
+    rbm = nn.RBM(6, 4, visible, hidden, dtype=np.float64, **options)
+    j, i = np.mgrid[:4, :6]
+    rbm.weight.array[...] = ((7 * j + 3 * i + i * i * (j + 1)) % 9 - 4) / 4
+    rbm.vbias.array[...] = (np.arange(6) - 2) / 5
+    rbm.hbias.array[...] = (1 - np.arange(4)) / 5
+    return rbm
+
+
+def states(n):
+    return (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(np.float64)
+
+
+def exact_gradient(rbm):
+    """Gradient of the mean negative log-likelihood of ROWS: the free energies' difference under enumeration."""
+    v = states(6)
+    p = np.exp(rbm.log_prob(v).array)
+    loss = rbm.free_energy(ROWS).mean() - (rbm.free_energy(v) * from_array(p)).sum()
+    loss.backward()
+    return loss
+
+
+def test_partition_functions_and_free_energies():
+    rbm = machine()
+    assert abs(rbm.log_partition() - 6.882044524713672) < 1e-13
+    assert abs(np.logaddexp.reduce(-rbm.free_energy(states(6)).array) - 6.882044524713672) < 1e-13
+    np.testing.assert_allclose(rbm.free_energy(ROWS).array, [-3.21281109, -1.55350112, -3.23661009, -2.03661009], atol=1e-8)
+    assert abs(rbm.log_prob(ROWS).array.mean() + 4.372161426323668) < 1e-13
+    np.testing.assert_allclose(rbm(ROWS).array[0], [.09112296, .73105858, .450166, .70056714], atol=1e-8)
+    np.testing.assert_allclose(rbm.pseudo_log_likelihood(ROWS).array, [-3.61149558, -5.21534108, -3.81231802, -5.08605016], atol=1e-8)
+
+
+def test_other_units_by_enumeration():
+    v = [[.5, -1, 0, 1, .25, -.5]]
+    rbm = machine("gaussian", learn_sigma=True)
+    assert abs(rbm.log_partition() - 9.71037902756753) < 1e-12
+    assert abs(rbm.free_energy(v).array[0] + 2.59502462) < 1e-8
+    rbm.log_var.array[...] = np.log(0.25)
+    assert abs(rbm.log_partition() - 12.992967866495082) < 1e-12
+    assert abs(rbm.free_energy(v).array[0] + 7.13679289) < 1e-8
+    rbm = machine("softmax", categories=3)
+    assert abs(rbm.log_partition() - 4.890672480589302) < 1e-13
+    assert abs(rbm.log_partition(given=[1, 0]) - 3.392777832994138) < 1e-13
+    rbm = machine("multinomial")
+    assert abs(rbm.log_partition(given=3) - 8.006361937011416) < 1e-13
+    assert abs(rbm.log_partition(given=5) - 11.81651819828218) < 1e-13
+    assert abs(rbm.log_prob([[2, 0, 1, 0, 0, 0]], rbm.log_partition(given=3)).array[0] + 6.0963348) < 1e-7
+    rbm = machine(hidden="relu")
+    assert abs(rbm.log_partition() - 7.5465237689645) < 1e-12
+    assert abs(rbm.free_energy(ROWS).array[0] + 4.13273923) < 1e-8
+
+
+def test_exact_gradient():
+    rbm = machine()
+    exact_gradient(rbm)
+    dW = rbm.weight.grad.array
+    np.testing.assert_allclose(dW[0], [-.05076751, -.0662938, .00258359, -.01498682, .02182673, -.03632449], atol=1e-8)
+    assert abs(dW.sum() - .24624489462907967) < 1e-13
+    assert abs(np.linalg.norm(dW) - .2773881791715212) < 1e-13
+    np.testing.assert_allclose(rbm.vbias.grad.array, [-.02474267, -.20219575, .03581027, .11239615, .14716086, -.04746653], atol=1e-8)
+    np.testing.assert_allclose(rbm.hbias.grad.array, [-.00942783, .04488182, .01307375, .05273381], atol=1e-8)
+
+
+def test_class_rbm():
+    net = nn.ClassRBM(6, 4, 3, dtype=np.float64)
+    rbm = machine()
+    j, k = np.mgrid[:4, :3]
+    net.weight.array[...], net.hbias.array[...] = rbm.weight.array, rbm.hbias.array
+    net.label_weight.array[...], net.label_bias.array[...] = ((2 * j + 3 * k) % 5 - 2) / 2, [.1, -.2, .3]
+    np.testing.assert_allclose(nn.functional.softmax(net(ROWS), 1).array[0], [.35788518, .27493852, .36717629], atol=1e-8)
+
+
+def expected_cd(rbm, k):
+    """Gradient of CD-k with the chains summed out."""
+    v, h = states(6), states(4)
+    p = 1 / (1 + np.exp(-(v @ rbm.weight.array.T + rbm.hbias.array)))
+    q = 1 / (1 + np.exp(-(h @ rbm.weight.array + rbm.vbias.array)))
+    up = np.prod(np.where(h[None] > 0, p[:, None], 1 - p[:, None]), 2)
+    down = np.prod(np.where(v[None] > 0, q[:, None], 1 - q[:, None]), 2)
+    start = np.array([(v == row).all(1) for row in ROWS]).mean(0)
+    end = start @ np.linalg.matrix_power(up @ down, k)
+    return (p.T * end) @ v - (p.T * start) @ v
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 1e-12}, {"k": 2}])
+def test_cd_is_right_on_average(options):
+    fastnn.manual_seed(1)
+    rbm, n = machine(), 25000
+    loss = rbm.contrastive_loss(np.tile(ROWS, (n, 1)), **options)
+    loss.backward()
+    expected = expected_cd(rbm, options.get("k", 1))
+    np.testing.assert_allclose(rbm.weight.grad.array, expected, atol=4 * 0.5 / np.sqrt(4 * n))
+    if not options:
+        np.testing.assert_allclose(expected[0], [-.050606, -.062459, .002623, -.014373, .021213, -.030297], atol=1e-6)
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_fused_loss_is_the_difference_of_free_energies(visible):
+    rbm, v = machine(visible), ROWS if visible == "bernoulli" else np.random.default_rng(0).standard_normal((5, 6))
+    state = fastnn.get_rng_state()
+    fused = rbm.contrastive_loss(v, k=1)
+    fused.backward()
+    gradients = [p.grad.array.copy() for p in rbm.parameters()]
+    rbm.zero_grad()
+    fastnn.set_rng_state(state)
+    sample = rbm.gibbs(v, 1)
+    loss = rbm.free_energy(v).mean() - rbm.free_energy(sample).mean()
+    loss.backward()
+    assert abs(loss.item() - fused.item()) < 1e-12
+    for p, g in zip(rbm.parameters(), gradients, strict=True):
+        np.testing.assert_allclose(p.grad.array, g, atol=1e-13)
+
+
+@pytest.mark.parametrize("method", ["pcd", "pt", "fpcd"])
+def test_persistent_chains_reach_the_model(method):
+    fastnn.manual_seed(2)
+    rbm = machine()
+    for p in rbm.parameters():
+        p.array[...] *= 0.7
+    options = dict(chains=4000, fast_lr=0.0) if method == "fpcd" else dict(chains=4000)
+    for _ in range(30):
+        loss = rbm.contrastive_loss(ROWS, 1, method, **options)
+    loss.backward()
+    found = rbm.weight.grad.array.copy()
+    rbm.zero_grad()
+    exact_gradient(rbm)
+    np.testing.assert_allclose(found, rbm.weight.grad.array, atol=4 * 0.5 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian", "softmax", "multinomial"])
+def test_ais_within_its_error_bars(kind):
+    fastnn.manual_seed(3)
+    rbm = machine(kind, **({"categories": 3} if kind == "softmax" else {}))
+    given = 3 if kind == "multinomial" else None
+    exact, hits = rbm.log_partition(given), 0
+    for _ in range(5):
+        found = rbm.ais_log_partition(np.linspace(0, 1, 300), 100, np.zeros(6), given)
+        hits += found.low <= exact <= found.high
+        assert found.high - found.low < 0.5
+    assert hits >= 4
+
+
+def test_centering_is_blind_to_flipped_data():
+    rng = np.random.default_rng(0)
+    v, s = (rng.integers(0, 2, (7, 6)).astype(np.float64) for _ in range(2))
+    from fastnn.boltzmann.contrastive import centered_loss
+    a, b = machine(), machine()
+    b.weight.array[...] *= -1
+    b.hbias.array[...] += a.weight.array.sum(1)
+    b.vbias.array[...] *= -1
+    centered_loss(a, from_array(v), from_array(s)).backward()
+    centered_loss(b, from_array(1 - v), from_array(1 - s)).backward()
+    np.testing.assert_allclose(b.weight.grad.array, -a.weight.grad.array, atol=1e-13)
+
+
+def test_threads_and_compiled_step_give_the_same_bits():
+    x = (np.random.default_rng(0).random((250, 130)) < 0.3).astype(np.float32)
+    results = []
+    before = fastnn.get_num_threads()
+    for threads in (1, 2):
+        for compiled in (True, False):
+            for method in ("cd", "pcd"):
+                fastnn.set_num_threads(threads)
+                fastnn.manual_seed(5)
+                rbm = nn.RBM(130, 70)
+                opt = optim.SGD(rbm.param_groups(weight_decay=1e-3), lr=0.1, momentum=0.5)
+                if compiled:
+                    rbm.fit(x, 3, batch_size=50, optimizer=opt, shuffle=False, method=method)
+                else:
+                    for _ in range(3):
+                        for i in range(0, 250, 50):
+                            opt.zero_grad()
+                            rbm.contrastive_loss(x[i:i + 50], method=method).backward()
+                            opt.step()
+                results.append((method, rbm.weight.array.copy()))
+    fastnn.set_num_threads(before)
+    for method in ("cd", "pcd"):
+        same = [w for m, w in results if m == method]
+        for w in same[1:]:
+            np.testing.assert_array_equal(same[0], w)
+
+
+def test_learning_raises_the_likelihood():
+    fastnn.manual_seed(0)
+    data = np.repeat(ROWS, 25, 0)
+    rbm = nn.RBM(6, 8, dtype=np.float64)
+    before = rbm.log_prob(ROWS).array.mean()
+    rbm.fit(data, 200, batch_size=20, weight_decay=0, lr=0.2)
+    assert rbm.log_prob(ROWS).array.mean() > before + 1.5
+    for options in (dict(sparsity_target=0.1), dict(centering=True), dict(method="pt"), dict(method="fpcd")):
+        nn.RBM(6, 8, dtype=np.float64).fit(data, 2, **options)
+    nn.RBM(6, 3, "softmax", categories=3).fit(np.array([[0, 2], [1, -1]]), 2)
+    nn.RBM(6, 3, "multinomial").fit(np.array([[3, 0, 1, 0, 0, 2], [0, 1, 0, 0, 0, 0]]), 2)
+    nn.RBM(6, 3, "gaussian", "relu").fit(np.random.default_rng(0).standard_normal((9, 6)), 2)
+
+
+def test_clamped_units_stay_and_missing_ratings_are_absent():
+    rbm = machine()
+    clamp = np.array([1, 0, 1, 0, 0, 0], bool)
+    np.testing.assert_array_equal(rbm.gibbs(ROWS, 5, clamp).array[:, clamp], ROWS[:, clamp])
+    rbm = machine("softmax", categories=3)
+    sample = rbm.gibbs(np.array([[0, -1]]), 3).array
+    assert sample[0, :3].sum() == 1 and not sample[0, 3:].any()
+    assert machine("multinomial").gibbs([[2, 0, 1, 0, 0, 4]], 2).array.sum() == 7
+
+
+def test_messages():
+    for bad, visible, words in (([[2.0] * 6], "bernoulli", r"\[0, 1\]"), ([[np.nan] * 6], "bernoulli", r"\[0, 1\]"),
+                                ([[-1.0] * 6], "multinomial", "counts"), ([[np.inf] * 6], "gaussian", "not finite")):
+        with pytest.raises(ValueError, match=words):
+            nn.RBM(6, 4, visible).contrastive_loss(np.array(bad))
+    with pytest.raises(ValueError, match="codes"):
+        nn.RBM(6, 4, "softmax", categories=3)(np.array([[0, 3]]))
+    with pytest.raises(RuntimeError, match="expected rows of 6"):
+        nn.RBM(6, 4)(np.zeros((2, 5)))
+    with pytest.raises(ValueError, match="method"):
+        nn.RBM(6, 4).contrastive_loss(ROWS, method="x")
+
+
+def test_nn_loads_the_machines_when_asked():
+    code = "import sys, fastnn; assert 'fastnn.boltzmann' not in sys.modules; fastnn.nn.RBM; assert 'fastnn.boltzmann' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_state_and_resume():
+    rbm = nn.RBM(6, 4)
+    assert list(rbm.state_dict()) == ["weight", "hbias", "vbias"]
+    rbm.contrastive_loss(ROWS, method="pcd")
+    state = rbm.sampler_state()
+    first = rbm.contrastive_loss(ROWS, method="pcd").item()
+    rbm.load_sampler_state(state)
+    assert rbm.contrastive_loss(ROWS, method="pcd").item() == first
