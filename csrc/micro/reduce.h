@@ -10,6 +10,8 @@ typedef struct fn_reduction {
      * or NULL. */
     void (*columns)(int64_t rows, int64_t n, const void *x, int64_t ld, const void *m, double *total, int start);
     void (*merge)(int64_t n, double *total, const double *other);
+    /* y[r] = scale times row r of n neighbours, rows `ld` apart; m one value per row or NULL. */
+    void (*rows)(int64_t rows, int64_t n, const void *x, int64_t ld, const void *m, double scale, void *y);
     double start;
 } fn_reduction;
 

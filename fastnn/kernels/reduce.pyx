@@ -15,6 +15,7 @@ cdef extern from "fastnn.h" nogil:
         void (*columns)(int64_t rows, int64_t n, const void* x, int64_t ld, const void* m, double* total,
                         int start) noexcept nogil
         void (*merge)(int64_t n, double* total, const double* other) noexcept nogil
+        void (*rows)(int64_t rows, int64_t n, const void* x, int64_t ld, const void* m, double scale, void* y) noexcept nogil
         double start
     ctypedef struct fn_reduce_table:
         int reductions
@@ -161,6 +162,16 @@ cdef void reduce_row(Job* j, int64_t result, int64_t part) noexcept nogil:
     else:
         kernels(j.call).finish(1, &total, j.scale, j.y + result * item)
 
+cdef void reduce_rows(Job* j, int64_t first, int64_t last) noexcept nogil:
+    """Results first .. last - 1, each one piece of neighbours: as many in one call as lie at even distances."""
+    cdef const fn_reduction* f = &kernels(j.call).reduction[j.code]
+    cdef int64_t item = item_of(j.call), width = j.kept.shape[j.kept.ndim - 1], count
+    while first < last:
+        count = min(last - first, width - first % width)
+        f.rows(count, j.line, j.x + offset_of(&j.kept, first, 0) * item, j.kept.stride[j.kept.ndim - 1],
+               j.m + first * item if j.m != NULL else NULL, j.scale, j.y + first * item)
+        first += count
+
 cdef void reduce_columns(Job* j, int64_t group, int64_t part) noexcept nogil:
     cdef const fn_reduction* f = &kernels(j.call).reduction[j.code]
     cdef int64_t item = item_of(j.call), n, piece, start, width = j.kept.shape[j.kept.ndim - 1], across = ceil_div(width, j.group)
@@ -185,6 +196,9 @@ cdef void reduce_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef int64_t part = block % j.parts, group = block // j.parts, result
     if j.columns:
         reduce_columns(j, group, part)
+        return
+    if j.all_pieces == 1 and j.reduced.count and j.reduced.stride[j.reduced.ndim - 1] == 1:
+        reduce_rows(j, group * j.group, min((group + 1) * j.group, j.kept.count))
         return
     for result in range(group * j.group, min((group + 1) * j.group, j.kept.count)):
         reduce_row(j, result, part)
