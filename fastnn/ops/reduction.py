@@ -173,10 +173,10 @@ def _empty_message(name, x, axis=None):
 
 def _extreme_all(x, name, function):
     """max() or min() of everything: ties share the gradient."""
-    if x.numel() == 0:
-        raise RuntimeError(_empty_message(name, x))
     values = x.array
-    y = reduce_array(values, name, tuple(range(x.ndim)), False)
+    if values.size == 0:
+        raise RuntimeError(_empty_message(name, x))
+    y = reduce_array(values, name, tuple(range(values.ndim)), False)
     if y is None:
         y = compute(name, function, values)
 
@@ -187,13 +187,25 @@ def _extreme_all(x, name, function):
 
 
 def _extreme_dim(x, dim, keepdim, name, kind):
-    axis = normalize_axis(dim, x.ndim)
-    if x.ndim == 0:
+    values = x.array
+    axis = normalize_axis(dim, values.ndim)
+    if values.ndim == 0:
         return kind(x.reshape(()), result(name, np.zeros((), np.int64), None))
-    if x.shape[axis] == 0:
+    if values.shape[axis] == 0:
         raise IndexError(_empty_message(name, x, axis))
-    at = np.expand_dims(extreme_array(x.array, axis, name == "min")[1], axis)
-    return kind(*pick(name, x, at, axis, keepdim))
+    y, at = extreme_array(values, axis, name == "min")
+    if values.dtype.kind != "f":
+        return kind(*pick(name, x, np.expand_dims(at, axis), axis, keepdim))
+    shape = values.shape
+    kept = (*shape[:axis], 1, *shape[axis + 1:])
+
+    def rule(grad):
+        full = np.zeros(shape, grad.dtype)
+        np.put_along_axis(full, at.reshape(kept), grad.reshape(kept), axis)
+        return full
+    if keepdim:
+        y, at = y.reshape(kept), at.reshape(kept)
+    return kind(result(name, y, rule, x), result(name, at, None))
 
 
 def max(input, dim=None, keepdim=False):
@@ -255,17 +267,18 @@ def aminmax(input, *, dim=None, keepdim=False):
 
 def _argument(input, dim, keepdim, name):
     x = tensor_of(input)
-    if x.numel() == 0 and dim is None:
+    values = x.array
+    if values.size == 0 and dim is None:
         raise IndexError(_empty_message(name, x))
     if dim is None:
-        at = extreme_array(x.array.reshape(-1), 0, name == "argmin")[1]
-        return result(name, at.reshape((1,) * x.ndim) if keepdim else at, None)
-    axis = normalize_axis(dim, x.ndim)
-    if x.ndim == 0:
+        at = extreme_array(values.reshape(-1), 0, name == "argmin")[1]
+        return result(name, at.reshape((1,) * values.ndim) if keepdim else at, None)
+    axis = normalize_axis(dim, values.ndim)
+    if values.ndim == 0:
         return result(name, np.zeros((), np.int64), None)
-    if x.shape[axis] == 0:
+    if values.shape[axis] == 0:
         raise IndexError(_empty_message(name, x, axis))
-    at = extreme_array(x.array, axis, name == "argmin")[1]
+    at = extreme_array(values, axis, name == "argmin")[1]
     return result(name, np.expand_dims(at, axis) if keepdim else at, None)
 
 
