@@ -8,8 +8,8 @@ import warnings
 
 import numpy as np
 
-from fastnn.core.guard import Guard
 from fastnn.core.grad_mode import is_grad_enabled, no_grad
+from fastnn.core.guard import Guard
 from fastnn.core.plan import NotCapturedError, Plan
 from fastnn.core.random import randperm_array
 from fastnn.core.recording import Recording, overlapping, recording

@@ -73,10 +73,10 @@ cdef void add_row(const Work* w, const char* product, int64_t tap_row, char* to)
     """Add one kernel row of the products to a padded row of dx."""
     cdef const Gather* g = &w.g
     cdef const Axis* v = &g.axis[2]
-    cdef int64_t i, t, e = g.element, K = g.K
+    cdef int64_t _i, t, e = g.element, K = g.K
     cdef bint together = v.bstep == 1 or v.taps == 1
     product += tap_row * v.taps * K * e
-    for i in range(v.count):
+    for _i in range(v.count):
         if together:
             g.kernels.add(v.taps * K, product, to)
         else:
