@@ -188,3 +188,39 @@ def test_a_gradient_of_the_step_before_may_be_its_input():
             loss = step(x, y) if compiled else step._run([x, y])[0]
         return loss.item(), model.weight.detach().numpy().tolist()
     assert run(True) == run(False)
+
+
+# ---- autograd ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("op", [lambda x: x.logsumexp(1), lambda x: x.amax(1), lambda x: x.std(1), lambda x: x.norm(dim=1),
+                                lambda x: x.sigmoid(), lambda x: x.exp(), lambda x: x.softmax(1), lambda x: x.relu()])
+def test_a_result_that_its_rule_needs_must_not_change(op):
+    y = op(normal(4, 5).requires_grad_() * 1.0)
+    y.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_backward_into_inner_tensors():
+    x = normal(4, 5).requires_grad_()
+    h = x * 2
+    (h * h).sum().backward(inputs=[h], retain_graph=True)
+    assert x.grad is None
+    np.testing.assert_array_equal(h.grad.numpy(), 2 * h.detach().numpy())
+
+
+def test_a_retained_gradient_has_gone_through_all_hooks():
+    h = normal(4, 5).requires_grad_() * 2
+    h.retain_grad()
+    h.register_hook(lambda g: g * 10)
+    h.sum().backward()
+    assert h.grad.tolist() == [[10.0] * 5] * 4
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("call", [
+    lambda x: fastnn.Tensor.add_(None, x), lambda x: fastnn.exp_(None), lambda x: fastnn.addr_(None, x),
+    lambda x: fastnn.Tensor.to(None), lambda x: fastnn.Tensor.expand_as(x, None), lambda x: fastnn.Tensor.copy_(None, x),
+    lambda x: nn.functional.group_norm(x, 0.5)])
+def test_none_for_a_tensor_is_an_error_and_no_crash(call):
+    with pytest.raises((TypeError, RuntimeError)):
+        call(fastnn.ones(2, 3))

@@ -183,12 +183,16 @@ def newest_first(Node node):
     return -node.sequence
 
 
+def comes_last(hook):
+    return getattr(hook, "last", False)
+
+
 cdef object call_hooks(Node node, int index, object grad):
     """Tensor hooks see a Tensor and may replace the gradient."""
     cdef object wrapped, answer
     if recorder_listens():
         current_recorder().record_host("a tensor hook is Python code", None, (), None)
-    for hook in list(node.hooks.get(index, ())):
+    for hook in sorted(node.hooks.get(index, ()), key=comes_last):
         wrapped = wrap_array(grad)
         answer = hook(wrapped)
         if answer is not None:

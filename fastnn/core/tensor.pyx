@@ -257,6 +257,7 @@ cdef class Tensor:
 
             def keep(grad):
                 keeper._set_grad(grad)
+            keep.last = True        # what it keeps has gone through all other hooks
             self.register_hook(keep)
 
     def _set_grad(self, grad):
@@ -644,9 +645,15 @@ def backward(tensors, gradients=None, retain_graph=None, bint create_graph=False
         return
     captured = capture(roots, list(inputs), retain)
     for t, g in zip(inputs, captured):
+        if g is None:
+            continue
         leaf = edge(t)
-        if g is not None and isinstance(leaf, AccumulateGrad):
+        if isinstance(leaf, AccumulateGrad):
             (<AccumulateGrad>leaf).accumulate(g, False)
+        elif t._grad is None:
+            t._grad = wrap(copy(g))
+        else:
+            t._grad = wrap(add((<Tensor>t._grad).array, g, False))
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=None, bint create_graph=False, bint allow_unused=False):

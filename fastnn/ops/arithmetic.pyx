@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Addition, subtraction, multiplication and division of tensors and numbers, with broadcasting and gradients.
 
 Two tensors of one real dtype, or one and a number, go to kernels; everything else (integers, mixed dtypes) to NumPy by

@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Copies between memory orders, conversions between dtypes, and the in-place fills."""
 cimport cython
 cimport numpy as np

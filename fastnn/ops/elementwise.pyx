@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Functions of one and two variables on tensors, comparisons and selection."""
 cimport cython
 cimport numpy as np

@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Operations whose arithmetic NumPy does: results, views and in-place changes with rules written as Python functions.
 
 A rule takes the gradient of the output (an array, one per output) and gives the gradient of the input, or a tuple of
@@ -90,6 +91,13 @@ def result(str name, array, rule, *inputs, saved=()):
     if rule is None or not any_wants(inputs):
         return wrap(array)
     return attach_list(array, make_node(name, rule, saved), list(inputs))
+
+
+def keeps_output(Tensor y):
+    """y itself, after its rule was told that it holds the values of y: changing them in place before backward is an error."""
+    if y.node is not None:
+        save_c(y.node, y)
+    return y
 
 
 def results(str name, arrays, rule, *inputs, saved=()):

@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """x[key] and x[key] = value by torch's rules.
 
 Integers, slices, None and ... are taken first and give a view; what is left are index arrays and masks, which copy.

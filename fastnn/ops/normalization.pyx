@@ -469,6 +469,8 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     check_real("group_norm", x.array)
     if len(shape) < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
+    if not isinstance(num_groups, int):
+        raise TypeError(f"group_norm(): argument 'num_groups' must be int, not {type(num_groups).__name__}")
     if num_groups <= 0:
         raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
     if shape[1] % num_groups:

@@ -4,7 +4,7 @@ from collections import namedtuple
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
-from fastnn.ops.host import compute, result, tensor_of
+from fastnn.ops.host import compute, keeps_output, result, tensor_of
 from fastnn.ops.promotion import INT64, type_name
 from fastnn.ops.reduce import extreme_array, mean, reduce_array, sum
 from fastnn.ops.shape import normalize_axes, normalize_axis
@@ -93,7 +93,8 @@ def _variance(x, dim, unbiased, keepdim, correction, root):
                 g = np.where(y == 0, np.zeros((), y.dtype), grad / (y * divisor))
                 return expand(g) * centred
             return expand(grad * 2 / divisor) * centred
-    return result("std" if root else "var", y, rule, x, saved=(x,))
+    out = result("std" if root else "var", y, rule, x, saved=(x,))
+    return keeps_output(out) if root else out
 
 
 def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
@@ -155,7 +156,8 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
                 return np.sign(values) * at * (g / at.sum(axis=axes, keepdims=True).astype(values.dtype))
             scaled = np.sign(values) * np.abs(values) ** (p - 1) * (g / total ** (p - 1))
             return np.where((total == 0) | ((values == 0) & (p < 1)), zero, scaled).astype(values.dtype, copy=False)
-    return result("norm", y, rule if p else lambda g: None, x, saved=(x,))
+    out = result("norm", y, rule if p else lambda g: None, x, saved=(x,))
+    return out if p in (0, 1) else keeps_output(out)
 
 
 def dist(input, other, p=2):
@@ -246,7 +248,7 @@ def _extreme_axes(input, dim, keepdim, name, function):
     def rule(grad):
         at = (values == expand(y)) | np.isnan(values)
         return at * (expand(grad) / at.sum(axis=axes, keepdims=True).astype(values.dtype))
-    return result(name, y, rule, x, saved=(x,))
+    return keeps_output(result(name, y, rule, x, saved=(x,)))
 
 
 def amax(input, dim=(), keepdim=False):

@@ -12,7 +12,7 @@ import fastnn.kernels.softmax  # no-cython-lint: declares the kernels
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty, empty_like
 from fastnn.core.tape cimport Node
-from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, wrap
+from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport axis_of, check_real
 from fastnn.ops.layout cimport contiguous
@@ -178,8 +178,10 @@ cdef Tensor logsumexp_last(Tensor x):
         return wrap(y)
     node = LogsumexpBackward.__new__(LogsumexpBackward)
     save_a(node, x)
-    node.a, node.b = a, y
-    return attach(y, node, x)
+    node.a = a
+    x = attach(y, node, x)
+    save_b(node, x)
+    return x
 
 
 def logsumexp(input, dim, keepdim=False):
