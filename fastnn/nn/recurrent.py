@@ -6,11 +6,11 @@ import numpy as np
 
 from fastnn.core.tensor import Parameter, from_array
 from fastnn.nn import init
+from fastnn.nn.linear import float_dtype
 from fastnn.nn.module import Module
 from fastnn.nn.utils.rnn import PackedSequence
 from fastnn.ops.dropout import dropout
 from fastnn.ops.joining import cat
-from fastnn.ops.promotion import floating_dtype
 from fastnn.ops.recurrent import recurrent_layer
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
@@ -30,7 +30,7 @@ class RNNBase(Module):
     def __init__(self, mode, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
                  bidirectional=False, proj_size=0, device=None, dtype=None):
         super().__init__()
-        dtype = floating_dtype(dtype, device)
+        dtype = float_dtype(device, dtype)
         self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.proj_size = proj_size
@@ -283,7 +283,7 @@ class RNNCellBase(Module):
 
     def __init__(self, mode, input_size, hidden_size, bias=True, device=None, dtype=None):
         super().__init__()
-        dtype = floating_dtype(dtype, device)
+        dtype = float_dtype(device, dtype)
         self.input_size, self.hidden_size, self.bias, self._mode = input_size, hidden_size, bias, mode
         rows = GATES[mode] * hidden_size
         self.weight_ih = empty_parameter((rows, input_size), dtype)

@@ -93,12 +93,3 @@ def check_device(device):
     """Raise for anything but the CPU."""
     if device is not None and str(getattr(device, "type", device)).split(":")[0] != "cpu":
         raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
-
-
-def floating_dtype(dtype, device=None):
-    """The dtype of parameters from the arguments `dtype` and `device` of a layer: float32 or float64."""
-    check_device(device)
-    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
-    if dtype not in (FLOAT32, FLOAT64):
-        raise TypeError(f"parameters are float32 or float64, got {dtype}")
-    return dtype
