@@ -1,25 +1,17 @@
-"""Training steps of whole networks: fastnn eager and compiled beside torch eager, interleaved.
+"""The networks that are timed, and their training steps with fastnn (eager and compiled) and torch.
 
-    python bench/models.py [--threads 2] [--rounds 7] [--only mlp_tiny,...] [--json FILE]
-
-Each side runs in a process of its own with the same number of threads.  A round times every side once (the median of
-many steps); the ratio quoted is the median of the rounds' ratios.  Losses of the first steps are compared before
-anything is timed: the sides start from the same weights, drawn under one seed.
+Every network is written once, for any library with torch's names: function(nn, optim) -> (model, loss, optimizer factory,
+shape of a sample, classes or None, batch).
 """
-import argparse
-import json
-import multiprocessing
-import os
-import statistics
-import sys
-import time
-from pathlib import Path
+import numpy as np
+
+from bench.case import draw, library
 
 CASES = {}
 
 
 def case(function):
-    """Register a network: function(nn) -> (model, loss, optimizer factory, input shape, classes or None, batch)."""
+    """Register a network under its name."""
     CASES[function.__name__] = function
     return function
 
@@ -69,108 +61,78 @@ def mlp_large(nn, optim):
     return model, nn.CrossEntropyLoss(), lambda p: optim.Adam(p, lr=1e-3), (1024,), 1000, 256
 
 
+@case
+def mlp_256(nn, optim):
+    """784-256-10, batch 128, SGD."""
+    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+    return model, nn.CrossEntropyLoss(), lambda p: optim.SGD(p, lr=0.01), (784,), 10, 128
+
+
+@case
+def lenet5(nn, optim):
+    """LeNet-5 with ReLU and max pooling, 1x28x28, batch 64, Adam."""
+    model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+                          nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
+    return model, nn.CrossEntropyLoss(), lambda p: optim.Adam(p, lr=1e-3), (1, 28, 28), 10, 64
+
+
+@case
+def vgg_small(nn, optim):
+    """Two pairs of 3x3 convolutions (32, 64 channels) with batch norm, 3x32x32, batch 64, SGD with momentum."""
+    layers, channels = [], 3
+    for width in (32, 64):
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 8 * 8, 128), nn.ReLU(), nn.Linear(128, 10))
+    return model, nn.CrossEntropyLoss(), lambda p: optim.SGD(p, lr=0.01, momentum=0.9), (3, 32, 32), 10, 64
+
+
+@case
+def resnet20(nn, optim):
+    """ResNet-20 (He et al., 2015), 3x32x32, batch 32, SGD with momentum."""
+    class Residual(nn.Module):
+        def __init__(self, before, after, stride):
+            super().__init__()
+            self.main = nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+                                      nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after))
+            self.short = nn.Identity() if before == after else nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False),
+                                                                             nn.BatchNorm2d(after))
+            self.relu = nn.ReLU()
+
+        def forward(self, x):
+            return self.relu(self.main(x) + self.short(x))
+
+    widths = [16, *[w for w in (16, 32, 64) for _ in range(3)]]
+    blocks = [Residual(a, b, 1 if a == b else 2) for a, b in zip(widths, widths[1:])]
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks,
+                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return model, nn.CrossEntropyLoss(), lambda p: optim.SGD(p, lr=0.01, momentum=0.9), (3, 32, 32), 10, 32
+
+
+def batch_of(shape, classes, batch):
+    """Inputs and targets of a network as arrays."""
+    x = draw(batch, *shape)
+    return x, (x if classes is None else np.random.default_rng(0).integers(0, classes, batch))
+
+
 def prepare(side, name, threads):
-    """A function that makes one training step and returns the loss; `side` is torch, eager or compiled."""
-    import numpy as np
-    rng = np.random.default_rng(0)
-    if side == "torch":
-        import torch as lib
-        from torch import nn, optim
-    else:
-        import fastnn as lib
-        from fastnn import nn, optim
-    lib.set_num_threads(threads)
-    lib.manual_seed(0)
-    model, loss_fn, make, shape, classes, batch = CASES[name](nn, optim)
+    """A function that makes one training step and returns the loss; `side` is fastnn, compiled, torch or torch.compile."""
+    lib = library(side, threads, recording=True)
+    model, loss_fn, make, shape, classes, batch = CASES[name](lib.nn, lib.optim)
     model.train()
     optimizer = make(model.parameters())
-    x = rng.standard_normal((batch, *shape), np.float32)
-    y = x if classes is None else rng.integers(0, classes, batch)
-    x, y = lib.from_numpy(x), lib.from_numpy(y)
+    x, y = map(lib.from_numpy, batch_of(shape, classes, batch))
     if side == "compiled":
         step = lib.compile(model, loss_fn, optimizer)
         return lambda: step(x, y)
+    forward = lib.compile(model) if side == "torch.compile" else model
 
     def train():
         optimizer.zero_grad()
-        loss = loss_fn(model(x), y)
+        loss = loss_fn(forward(x), y)
         loss.backward()
         optimizer.step()
         return loss
     return train
-
-
-def worker(side, name, threads, pipe):
-    """Serve one side: 'losses' then 'time' messages, until 'stop'."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    step = prepare(side, name, threads)
-    losses = [float(step().item()) for _ in range(8)]
-    pipe.send(losses)
-    while pipe.recv() == "time":
-        pipe.send(median_time(step))
-
-
-def median_time(step, budget=0.4):
-    """Median seconds of one step over about `budget` seconds."""
-    for _ in range(3):
-        step()
-    times = []
-    end = time.perf_counter() + budget
-    while len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def compare(name, sides, threads, rounds):
-    """Medians per side and the median ratio of the first side to each other one."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
-    for side in sides:
-        here, there = context.Pipe()
-        process = context.Process(target=worker, args=(side, name, threads, there), daemon=True)
-        process.start()
-        pipes[side] = here
-        processes.append(process)
-    losses = {side: pipe.recv() for side, pipe in pipes.items()}
-    times = {side: [] for side in sides}
-    for _ in range(rounds):
-        for side, pipe in pipes.items():
-            pipe.send("time")
-            times[side].append(pipe.recv())
-            time.sleep(0.01)
-    for pipe in pipes.values():
-        pipe.send("stop")
-    for process in processes:
-        process.join()
-    ratios = {side: sorted(a / b for a, b in zip(times[sides[0]], times[side])) for side in sides[1:]}
-    return {"losses": losses, "microseconds": {s: 1e6 * statistics.median(t) for s, t in times.items()},
-            "ratio": {s: statistics.median(r) for s, r in ratios.items()},
-            "range": {s: (r[0], r[-1]) for s, r in ratios.items()}}
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", default=",".join(CASES))
-    parser.add_argument("--sides", default="torch,eager,compiled")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    sides = args.sides.split(",")
-    results = {}
-    for name in args.only.split(","):
-        found = results[name] = compare(name, sides, args.threads, args.rounds)
-        line = "  ".join(f"{s} {found['microseconds'][s]:9.1f} us" + (
-            f" ({found['ratio'][s]:5.2f}x, {found['range'][s][0]:.2f}-{found['range'][s][1]:.2f})" if s in found["ratio"] else "")
-            for s in sides)
-        print(f"{name:12s} {line}  losses " + " ".join(f"{s} {found['losses'][s][0]:.4f} {found['losses'][s][-1]:.4f}" for s in sides),
-              flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

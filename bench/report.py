@@ -1,69 +1,144 @@
-"""Results as text: lines while measuring, the Markdown report, what became slower, a picture."""
+"""Results as text: lines while measuring, the report as Markdown and as a page, what became slower."""
+import base64
+import html
+import io
+import json
 import re
 
-from bench.bars import verdicts
+from bench import pictures
+from bench.bars import ELSEWHERE, verdicts
 
 SLOWER = 0.9            # a ratio below this part of the recorded one is listed
-WORDS = {True: "pass", False: "short", None: "not measured"}
+WORDS = {True: "met", False: "short", None: "not measured"}
+METHOD = """\
+* Peaks are measured first and again before every round: multiply-adds of one core (`bench/lab/fma_peak.c`), and what a copy moves.
+* Each side runs in a process of its own with equal threads. The sides take turns in rounds, with pauses longer than anyone's spinning.
+  A figure is the median of a side's rounds (each the median of many calls after a warm-up); a ratio is the median of the rounds' ratios,
+  with its range, above 1 where fastnn is faster.
+* Outputs (of training: the losses of eight steps) are compared before anything is timed; a side that differs is not timed.
+* A side does what its user would write: on its own layout of weights and activations, results in new memory, gradients off where none are
+  wanted. torch is eager unless it says torch.compile; optimizers have their default form.
+* The bound is the time of the arithmetic at the multiply-add peak plus that of a copy that moves as many bytes; Winograd's algorithm
+  can pass it. Allocations are blocks that a call asks of the system.
+* Memory is the peak of a fresh process that trains for twelve steps, import included; growth is what came after the import.
+* A run on a busy machine says so, under conditions."""
 
 
 def line(found):
-    """One case in one line."""
-    head = f"{found['group']:9s} {found['name']:28s} {found['threads']}t "
+    """One result in one line."""
+    head = f"{found['group']:9s} {found['name']:34s} {found['threads']}t "
     faults = "".join(f"  {side} FAILED: {text}" for side, text in found["faults"].items())
+    if "values" in found:
+        return head + "  ".join(f"{s} {v:.4g}" for s, v in found["values"].items()) + f" {found['unit']}" + faults
     if "seconds" not in found:
         return head + faults
     ranges = {s: f" ({ratio:.2f}x, {found['range'][s][0]:.2f}-{found['range'][s][1]:.2f})" for s, ratio in found["ratio"].items()}
-    times = "  ".join(f"{s} {1e6 * t:10.1f} us{ranges.get(s, '')}" for s, t in found["seconds"].items())
+    times = "  ".join(f"{s} {1e6 * t:9.1f} us{ranges.get(s, '')}" for s, t in found["seconds"].items())
     bound = f"  {found['fraction']:.0%} of the bound" if found["fraction"] is not None else ""
     return head + times + bound + faults
 
 
-def bars_table(data):
-    """The bars as a Markdown table."""
-    rows = ["| issue | what | threads | wanted | measured | |", "|---|---|---|---|---|---|"]
-    for issue, text, threads, wanted, value, good in verdicts(data):
+def bars_table(data, measured=False):
+    """The bars as a Markdown table, all or those that were measured."""
+    found = [row for row in verdicts(data) if row[-1] is not None or not measured]
+    rows = [f"{sum(r[-1] is True for r in found)} of {len(found)} bars met, {sum(r[-1] is False for r in found)} short, "
+            f"{sum(r[-1] is None for r in found)} not measured."
+            + " Joined figures are over the cases of this selection." * data["selection"], "",
+            "| issue | what | threads | wanted | measured | |", "|---|---|---|---|---|---|"]
+    for issue, text, threads, wanted, value, good in found:
         figure = "" if value is None else f"{value:.3g}"
         rows.append(f"| {issue} | {text} | {threads} | {wanted} | {figure} | {WORDS[good]} |")
     return "\n".join(rows)
 
 
-def markdown(data):
-    """The whole report; `python -m bench --report` writes it."""
-    facts = data["machine"]
-    parts = ["# Benchmarks", "", "Written by `python -m bench --report docs/benchmarks.md`; do not edit.", "", "## Conditions", ""]
-    parts += [f"* {key}: {value}" for key, value in facts.items()]
-    parts += ["", "Each side runs in a process of its own with the same number of threads; the sides take turns, with pauses; a ratio "
-              "is the median of the rounds' ratios (range behind it), above 1 where fastnn is faster. Outputs are compared "
-              "before anything is timed. The bound is the time at the multiply-add peak of the same run, or that of a copy "
-              "that moves as many bytes.", "",
-              "## Bars", "", bars_table(data), "", "## Cases", "",
-              "| case | threads | times, us | ratios | of the bound |", "|---|---|---|---|---|"]
+def cells(r):
+    """(case, threads, times or values, ratios, fraction of the bound, allocations, faults) of a result, as texts."""
+    faults = "; ".join(f"{s}: {t}" for s, t in r["faults"].items()).replace("|", "/")
+    times = ratios = bound = counts = ""
+    if "values" in r:
+        times = ", ".join(f"{s} {v:.4g}" for s, v in r["values"].items()) + f" {r['unit']}"
+        ratios = ", ".join(f"{s} {v / r['values'][r['own']]:.2f}" for s, v in list(r["values"].items())[1:] if r["values"].get(r["own"]))
+    elif "seconds" in r:
+        times = ", ".join(f"{s} {1e6 * t:.1f}" for s, t in r["seconds"].items()) + " us"
+        ratios = ", ".join(f"{s} {v:.2f} ({r['range'][s][0]:.2f}-{r['range'][s][1]:.2f})" for s, v in r["ratio"].items())
+        bound = "" if r["fraction"] is None else f"{r['fraction']:.0%}"
+        counts = ", ".join(f"{n:g}" for n in r["allocations"].values())
+    return r["name"], str(r["threads"]), times, ratios, bound, counts, faults
+
+
+HEADS = "case", "threads", "times or values", "of the peers, times ours", "of the bound", "allocations", "failed"
+
+
+def by_group(data):
+    """(group, its results) in the order of measuring."""
+    groups = {}
     for r in data["results"]:
-        if "seconds" in r:
-            times = ", ".join(f"{s} {1e6 * t:.1f}" for s, t in r["seconds"].items())
-            ratios = ", ".join(f"{s} {v:.2f} ({r['range'][s][0]:.2f}-{r['range'][s][1]:.2f})" for s, v in r["ratio"].items())
-            bound = "" if r["fraction"] is None else f"{r['fraction']:.0%}"
-        else:
-            times = ratios = bound = ""
-        faults = "".join(f" {s}: {t}" for s, t in r["faults"].items()).replace("|", "/")
-        parts.append(f"| {r['group']} {r['name']} | {r['threads']} | {times}{faults} | {ratios} | {bound} |")
-    return "\n".join(parts) + "\n"
+        groups.setdefault(r["group"], []).append(r)
+    return groups.items()
+
+
+def markdown(data):
+    """The whole report; `python -m bench --record` writes it."""
+    minutes = f"* duration: {data['seconds'] / 60:.1f} minutes, {data['rounds']} rounds" if "seconds" in data else ""
+    parts = ["# Benchmarks", "", "Written by `python -m bench --record`; do not edit.", "",
+             "![ratios](benchmarks-ratios.png)", "", "![roofline](benchmarks-roofline.png)", "", "## Conditions", "",
+             *(f"* {name}: {value}" for name, value in data["machine"].items()), minutes, "", "## Method", "", METHOD, "",
+             "## Bars", "", bars_table(data), "", "Checked elsewhere:", "", "| issue | what | where |", "|---|---|---|",
+             *(f"| {issue} | {what} | {where} |" for issue, what, where in ELSEWHERE), ""]
+    for group, results in by_group(data):
+        parts += [f"## {group}", "", "| " + " | ".join(HEADS) + " |", "|---" * len(HEADS) + "|",
+                  *("| " + " | ".join(cells(r)) + " |" for r in results), ""]
+    return "\n".join(parts)
+
+
+def page(data):
+    """The report as one page of HTML that needs no other file."""
+    def table(heads, rows):
+        def row(texts, tag):
+            return "<tr>" + "".join(f"<{tag}>{html.escape(str(t))}</{tag}>" for t in texts) + "</tr>"
+        return "<table>" + row(heads, "th") + "".join(row(r, "td") for r in rows) + "</table>"
+
+    def picture(draw):
+        try:
+            draw(data, buffer := io.BytesIO())
+        except ImportError:
+            return "<p>No picture: matplotlib is not installed.</p>"
+        return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    bars = [(i, text, t, wanted, "" if v is None else f"{v:.3g}", WORDS[good]) for i, text, t, wanted, v, good in verdicts(data)]
+    parts = ["<!doctype html><meta charset=utf-8><title>fastnn benchmarks</title>",
+             "<style>body{font:14px sans-serif;max-width:75em;margin:2em auto}img{max-width:100%}"
+             "td,th{padding:2px 8px;text-align:left;border-bottom:1px solid #ddd}</style><h1>fastnn benchmarks</h1><h2>Conditions</h2>",
+             table(("", ""), data["machine"].items()),
+             "<h2>Method</h2><ul>", *(f"<li>{html.escape(' '.join(text.split()))}" for text in METHOD[2:].split("\n* ")), "</ul>",
+             picture(pictures.ratios), picture(pictures.roofline), "<h2>Bars</h2>",
+             table(("issue", "what", "threads", "wanted", "measured", ""), bars), table(("issue", "checked elsewhere", "where"), ELSEWHERE)]
+    for group, results in by_group(data):
+        parts += [f"<h2>{group}</h2>", table(HEADS, map(cells, results))]
+    return "\n".join(parts)
 
 
 def readme_table(data):
     """Steps and inference of whole networks for the README."""
-    rows = ["| network, 2 threads | against | fastnn is |", "|---|---|---|"]
+    rows = ["| what, 2 threads | fastnn | against | fastnn is |", "|---|---|---|---|"]
     for r in data["results"]:
-        if r["group"] in ("train", "infer") and "ratio" in r:
-            rows += [f"| {r['group']} {r['name']} | {peer} | {ratio:.1f}x as fast |" for peer, ratio in r["ratio"].items()
-                     if peer in ("torch", "onnxruntime")]
+        if r["group"] not in ("train", "infer", "recurrent", "rbm") or r["threads"] != 2 or not r.get("ratio"):
+            continue
+        peers = {p: v for p, v in r["ratio"].items() if p in ("torch", "onnxruntime", "torch.compile", "jax", "sklearn")}
+        rows.append(f"| {r['group']} {r['name']} | {1e6 * r['seconds'][r['own']]:,.0f} us | {', '.join(peers)} | "
+                    f"{', '.join(f'{v:.1f}' for v in peers.values())} x as fast |")
     return "\n".join(rows)
 
 
 def with_table(text, data):
     """The README's text with the table behind its mark replaced."""
     return re.sub(r"<!-- benches -->\n(?:\n?\|.*)*", lambda _: f"<!-- benches -->\n\n{readme_table(data)}", text, count=1)
+
+
+def recorded(data):
+    """The ratios alone, which `--check` compares with."""
+    kept = [{k: r[k] for k in ("group", "name", "threads", "ratio", "range")} for r in data["results"] if r.get("ratio")]
+    rows = ",\n".join(json.dumps(r) for r in kept)
+    return f'{{"machine": {json.dumps(data["machine"])},\n"results": [\n{rows}\n]}}\n'
 
 
 def slower(data, old):
@@ -74,20 +149,7 @@ def slower(data, old):
         for peer, now in r.get("ratio", {}).items():
             was = before.get((r["group"], r["name"], r["threads"]), {}).get(peer)
             if was and now < SLOWER * was:
-                lines.append(f"{r['group']} {r['name']}, {r['threads']} threads, against {peer}: {was:.2f}x before, {now:.2f}x now")
+                lines.append(f"slower: {r['group']} {r['name']}, {r['threads']} threads, against {peer}: {was:.2f}x before, {now:.2f}x now")
     return lines
 
 
-def plot(data, path):
-    """Bars of the ratios as a PNG."""
-    from matplotlib.figure import Figure
-    points = [(f"{r['group']} {r['name']} ({r['threads']})", peer, value)
-              for r in data["results"] for peer, value in r.get("ratio", {}).items()]
-    figure = Figure(figsize=(9, 1 + 0.16 * len(points)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.barh([f"{name} / {peer}" for name, peer, _ in points], [v for *_, v in points])
-    axes.set(xscale="log", xlabel="times as fast as the peer")
-    axes.axvline(1, color="black")
-    axes.tick_params(axis="y", labelsize=6)
-    axes.invert_yaxis()
-    figure.savefig(path, dpi=120)

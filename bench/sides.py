@@ -3,30 +3,77 @@ import multiprocessing
 import os
 import statistics
 import time
+from importlib import import_module
 
 import numpy as np
 
-PAUSE = 0.01            # seconds between sides; libgomp spins 3 ms
+from bench.case import FASTNN, array
+
+# Seconds to wait after a side until its threads sleep: libgomp spins 3 ms, OpenBLAS 20; beside them torch can take ten times as long.
+PAUSE = 0.01
+PAUSE_AFTER = dict.fromkeys(("numpy", "sklearn", "onnxruntime", "jax"), 0.04)
 WARM = 0.03             # seconds of untimed calls
+PATIENCE = 60           # seconds to wait for an answer, unless a case says otherwise
+COUNTED = 20            # calls over which allocations are counted
 
 
-def serve(side, threads, pipe):
-    """Build and time cases by name until told to stop; what fails is sent back as a line of text."""
-    from bench.cases import all_cases
-    cases = {f"{c.group} {c.name}": c for c in all_cases()}
-    call = None
+def resolve(text):
+    """The function that "module:name" names."""
+    module, name = text.split(":")
+    return getattr(import_module(module), name)
+
+
+class Server:
+    """One side in its own process: it holds the case that was built last."""
+
+    def __init__(self, side, threads, source):
+        self.side, self.threads = side, threads
+        self.cases = {f"{c.group} {c.name}": c for c in resolve(source)()}
+        self.call = None
+
+    def build(self, name):
+        """Build a case and answer with its result, or None."""
+        self.call = None            # the memory of the case before
+        call, result = self.cases[name].build(self.side, self.threads)
+        for _ in range(3):
+            call()
+        self.call = call
+        return None if result is None else np.array(array(result()))
+
+    def time(self, budget):
+        return median_time(self.call, budget)
+
+    def copy(self, nbytes, budget):
+        return median_time(copy_of(int(nbytes), self.threads), budget)
+
+    def allocations(self):
+        """Blocks that one call asks of the system."""
+        from fastnn.core import storage
+        before = storage.statistics()["allocations"]
+        for _ in range(COUNTED):
+            self.call()
+        return (storage.statistics()["allocations"] - before) / COUNTED
+
+    def do(self, function, *arguments):
+        """Call "module:function" here: the measurements that are no case."""
+        return resolve(function)(self.side, self.threads, *arguments)
+
+
+def serve(side, threads, source, pipe):
+    """Answer messages (method, arguments ...) until None comes; a failure is answered as a line of text."""
+    try:
+        server = Server(side, threads, source)
+    except Exception as error:
+        server, failure = None, in_a_line(error)
     while (message := pipe.recv()) is not None:
         try:
-            if message[0] == "build":
-                call, result = cases[message[1]].build(side, threads)
-                call()
-                pipe.send(None if result is None else np.array(result()))
-            elif message[0] == "copy":
-                pipe.send(median_time(copy_of(int(message[1]), threads), message[2]))
-            else:
-                pipe.send(median_time(call, message[1]))
+            pipe.send(getattr(server, message[0])(*message[1:]) if server else failure)
         except Exception as error:
-            pipe.send(f"{type(error).__name__}: {error}".splitlines()[0])
+            pipe.send(in_a_line(error))
+
+
+def in_a_line(error):
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def copy_of(nbytes, threads):
@@ -56,38 +103,63 @@ def median_time(call, budget):
 
 
 class Sides:
-    """The processes of one thread count, started when first asked for."""
+    """The processes of one thread count, started when first asked for; one that dies or hangs is replaced by the next question."""
 
-    def __init__(self, threads):
-        self.threads, self.pipes, self.processes = threads, {}, []
+    def __init__(self, threads, source="bench.groups:all_cases"):
+        self.threads, self.source, self.running, self.last = threads, source, {}, None
 
     def pipe(self, side):
-        if side not in self.pipes:
+        if side not in self.running:
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
                 os.environ[name] = str(self.threads)
             context = multiprocessing.get_context("spawn")
-            self.pipes[side], there = context.Pipe()
-            process = context.Process(target=serve, args=(side, self.threads, there), daemon=True)
+            here, there = context.Pipe()
+            process = context.Process(target=serve, args=(side, self.threads, self.source, there), daemon=True)
             process.start()
-            self.processes.append(process)
-        return self.pipes[side]
+            there.close()       # so that the end of the process ends the pipe
+            self.running[side] = here, process
+        return self.running[side][0]
 
-    def ask(self, side, *message):
-        pipe = self.pipe(side)
-        pipe.send(message)
-        return pipe.recv()
+    def ask(self, side, *message, patience=PATIENCE):
+        """The side's answer; a string says what went wrong."""
+        try:
+            pipe = self.pipe(side)
+            pipe.send(message)
+            if pipe.poll(patience):
+                return pipe.recv()
+            self.drop(side)
+            return f"no answer within {patience} s"
+        except (EOFError, OSError):
+            return f"its process ended with status {self.drop(side)}"
+
+    def time(self, side, budget, patience=PATIENCE):
+        """Seconds of the side's call, once the side before has come to rest."""
+        time.sleep(PAUSE_AFTER.get(self.last, PAUSE))
+        self.last = side
+        return self.ask(side, "time", budget, patience=patience)
+
+    def drop(self, side):
+        """End a process that no longer answers; its exit status."""
+        pipe, process = self.running.pop(side)
+        process.join(1)
+        status = process.exitcode
+        process.kill()
+        process.join()
+        pipe.close()
+        return status
 
     def stop(self):
-        for pipe in self.pipes.values():
-            pipe.send(None)
-        for process in self.processes:
-            process.join()
+        for pipe, _ in self.running.values():
+            try:
+                pipe.send(None)
+            except OSError:
+                pass
+        for side in list(self.running):
+            self.drop(side)
 
 
-def measure(case, sides, chosen, peaks, rounds, budget):
-    """The figures of a case: seconds per side, ratios of the first side to the others, fraction of the bound."""
-    results = {side: sides.ask(side, "build", f"{case.group} {case.name}") for side in case.sides if side in chosen}
-    faults = {side: r for side, r in results.items() if isinstance(r, str)}
+def compared(case, results, faults):
+    """Add to `faults` the sides whose result is not that of the case's own side."""
     own = case.sides[0]
     expected = results.get(own)
     for side, result in results.items():
@@ -97,23 +169,41 @@ def measure(case, sides, chosen, peaks, rounds, budget):
         off = float(np.abs(result - expected).max() / scale) if result.shape == expected.shape else np.inf
         if not off <= case.tolerance:
             faults[side] = f"its result differs from {own}'s by {off:.1e} of the scale: not timed"
+
+
+def measure(case, sides, chosen, peaks, rounds, budget):
+    """The figures of a case: seconds per side, ratios of the first side to the others, fraction of the bound."""
+    own = case.sides[0]
+    results = {side: sides.ask(side, "build", f"{case.group} {case.name}", patience=case.patience)
+               for side in case.sides if side == own or side in chosen}
+    faults = {side: r for side, r in results.items() if isinstance(r, str)}
+    compared(case, results, faults)
     found = {"group": case.group, "name": case.name, "threads": sides.threads, "own": own, "faults": faults}
-    ready = [side for side in results if side not in faults]
-    if own not in ready:
+    if own in faults:
         return found
-    times, fractions = {side: [] for side in ready}, []
+    times, fractions, rates = {side: [] for side in results if side not in faults}, [], []
     for _ in range(rounds):
         peak = peaks.flops() * sides.threads
-        for side in ready:
-            time.sleep(PAUSE)
-            taken = sides.ask(side, "time", budget)
-            if isinstance(taken, str):
-                return found | {"faults": {**faults, side: taken}}
+        now = {}
+        for side in [s for s in times if s not in faults]:
+            now[side] = sides.time(side, budget, case.patience)
+            if isinstance(now[side], str):
+                faults[side] = now.pop(side)
+        if own in faults:
+            return found
+        for side, taken in now.items():
             times[side].append(taken)
-        bound = case.flops / peak + (sides.ask(own, "copy", case.nbytes, budget) if case.nbytes else 0.0)
-        fractions.append(bound / times[own][-1])
-    ratios = {side: sorted(b / a for a, b in zip(times[own], times[side])) for side in ready[1:]}
-    return found | {"seconds": {s: statistics.median(t) for s, t in times.items()},
-                    "ratio": {s: statistics.median(r) for s, r in ratios.items()},
-                    "range": {s: [r[0], r[-1]] for s, r in ratios.items()},
-                    "fraction": statistics.median(fractions) if case.flops or case.nbytes else None}
+        copied = sides.ask(own, "copy", case.nbytes, budget) if case.nbytes else 0.0
+        fractions.append((case.flops / peak + copied) / now[own])
+        rates.append(peak)
+    timed = [side for side in times if side not in faults]
+    ratios = {side: sorted(b / a for a, b in zip(times[own], times[side])) for side in timed if side != own}
+    bound = bool(case.flops or case.nbytes)
+    found |= {"seconds": {s: statistics.median(times[s]) for s in timed},
+              "ratio": {s: statistics.median(r) for s, r in ratios.items()},
+              "range": {s: [r[0], r[-1]] for s, r in ratios.items()},
+              "fraction": statistics.median(fractions) if bound else None,
+              "flops": case.flops, "traffic": case.traffic, "peak": statistics.median(rates)}
+    counts = {side: sides.ask(side, "allocations") for side in timed if side in FASTNN}
+    found["allocations"] = {side: n for side, n in counts.items() if not isinstance(n, str)}
+    return found

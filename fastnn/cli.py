@@ -1,7 +1,10 @@
 """The command line: `fastnn` or `python -m fastnn`.  The only part of the library that prints."""
 import argparse
+import subprocess
+import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 import fastnn
 import fastnn.kernels.native as native
@@ -21,7 +24,11 @@ def main(arguments=None):
     command.add_argument("--no-torch", dest="torch", action="store_false", help="do not compare with torch")
     command = commands.add_parser("config", help="show versions, instruction set and threads")
     command.set_defaults(command=config)
-    options = parser.parse_args(arguments)
+    command = commands.add_parser("bench", add_help=False, help="measure fastnn beside its peers; options as of `python -m bench`")
+    command.set_defaults(command=bench)
+    options, options.rest = parser.parse_known_args(arguments)
+    if options.rest and options.command is not bench:
+        parser.error(f"unrecognized arguments: {' '.join(options.rest)}")
     for name in options.networks:
         if name not in names:
             parser.error(f"no network {name!r} in the tour; there are {', '.join(names)}")
@@ -89,6 +96,17 @@ def progress_bar(name):
     except ImportError:
         return iter
     return lambda epochs: tqdm(epochs, desc=f"  {name}", unit="epoch", leave=False, disable=None)
+
+
+def bench(options):
+    """Run the benchmarks, which live in the source checkout: around this package, or where we are."""
+    folders = [Path(fastnn.__file__).resolve().parents[1], Path.cwd()]
+    checkout = next((f for f in folders if (f / "bench" / "__main__.py").is_file() and (f / "csrc").is_dir()), None)
+    if checkout is None:
+        print("fastnn bench: the benchmarks come with the sources, not with the installed package; run this in a checkout of fastnn")
+        return 2
+    program = f"import sys; sys.path.insert(0, {str(checkout)!r}); from bench.__main__ import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", program, *options.rest]).returncode     # of its own: peers are timed there, not here
 
 
 def config(options):

@@ -1,0 +1,208 @@
+"""One run: which cases, in which processes, and a file that grows with every result, so that nothing measured is lost."""
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench import report, special
+from bench.case import FASTNN
+from bench.groups import GROUPS
+from bench.peaks import Peaks
+from bench.sides import Sides, in_a_line, measure, resolve
+
+ALL = (*GROUPS, *special.GROUPS)
+# what a peer needs; torch.compile takes half a minute per network and is left out of --quick
+PEERS = {"torch": ("torch",), "torch.compile": ("torch",), "numpy": ("numpy",), "onnxruntime": ("onnxruntime", "onnx", "torch"),
+         "jax": ("jax",), "sklearn": ("sklearn",)}
+PACKAGE = {"torch.compile": "torch", "sklearn": "scikit-learn"}     # where it is not the peer's name
+WANTED = {"torch": "2.13"}      # the version that the bars were written against
+SPREAD = 0.05           # of the peak probe, above which the machine counts as noisy
+BUSY = 0.10             # of the machine's time that others may take before we begin
+DEFAULT_THREADS = 2
+
+
+def chosen_peers(asked):
+    """The peers to use, and a line about each that was left out; `asked` is None or a list of names."""
+    peers, lines = [], []
+    for peer in asked or PEERS:
+        if peer not in PEERS:
+            lines.append(f"{peer}: no such peer, left out; there are {', '.join(PEERS)}")
+        elif not all(map(find_spec, PEERS[peer])):
+            missing = [name for name in PEERS[peer] if not find_spec(name)]
+            lines.append(f"{peer}: left out, not installed: {', '.join(missing)}")
+        else:
+            peers.append(peer)
+            version = importlib.metadata.version(PACKAGE.get(peer, peer))
+            if not version.startswith(WANTED.get(peer, "")):
+                lines.append(f"{peer} {version}: the bars were written against {WANTED[peer]}")
+    return peers, lines
+
+
+def machine(peers):
+    """The facts that belong to every figure."""
+    import fastnn
+    from fastnn.kernels import native
+    facts = {"date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}", "processor": processor(),
+             "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}", "system": platform.platform(),
+             "fastnn": f"{fastnn.__version__}, {native.instruction_set()}", "Python": platform.python_version()}
+    packages = dict.fromkeys(["numpy", *(PACKAGE.get(p, p) for p in peers)])
+    return facts | {name: importlib.metadata.version(name) for name in packages}
+
+
+def processor():
+    try:
+        return next(line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+def others_share(seconds=0.5):
+    """The part of the machine's time that other processes take just now (this one sleeps)."""
+    def read():
+        with open("/proc/stat") as lines:
+            ticks = list(map(int, lines.readline().split()[1:]))
+        return sum(ticks[:8]), ticks[3] + ticks[4]
+    try:
+        before = read()
+        time.sleep(seconds)
+        total, idle = (b - a for a, b in zip(before, read()))
+        return 1 - idle / max(total, 1)
+    except OSError:
+        return 0.0
+
+
+class Session:
+    """Measures what the options ask for; `data` holds everything found so far."""
+
+    def __init__(self, options, say=print):
+        self.options, self.say = options, say
+        self.groups = options.groups or ALL
+        self.rounds = options.rounds or (2 if options.quick else 7)
+        self.budget = 0.01 if options.quick else 0.05
+        self.peers, lines = chosen_peers(options.peers)
+        self.trouble = bool(lines) and options.peers is not None       # a peer that was asked for by name
+        for line in lines:
+            say(line)
+        if options.quick and not options.peers:
+            self.peers = [p for p in self.peers if p not in ("torch.compile", "jax")]
+        self.sides = {*FASTNN, *self.peers}
+        self.cores = len(os.sched_getaffinity(0))
+        self.data = {"machine": machine(self.peers), "selection": options.quick or bool(options.only.pattern),
+                     "rounds": self.rounds, "results": []}
+        if options.resume:
+            self.data["results"] = [r for r in options.resume["results"] if not r["faults"]]
+        self.known = {key(r) for r in self.data["results"]}
+
+    def wanted(self):
+        """Pairs (threads, case), all cases of one thread count together."""
+        found = []
+        for case in resolve(self.options.source)():
+            asked = case.group in self.groups and self.options.only.search(f"{case.group} {case.name}")
+            if asked and (case.quick or not self.options.quick):
+                counts = self.options.threads or sorted({min(t, self.cores) for t in case.threads}, reverse=True)
+                found += [(count, case) for count in counts]
+        return sorted(found, key=lambda pair: -pair[0])
+
+    def run(self):
+        """Measure everything; a failure costs one line, never the run."""
+        started = time.perf_counter()
+        share = others_share()
+        if share > BUSY:
+            self.say(f"warning: other processes take {share:.0%} of this machine: wait for quiet, or do not rely on these figures")
+        try:
+            peaks = Peaks()
+        except (OSError, RuntimeError) as error:
+            self.say(f"no peak, so nothing to compare with: {in_a_line(error)}")
+            self.trouble = True
+            return
+        threads = self.options.threads or [min(DEFAULT_THREADS, self.cores)]
+        facts = self.data["machine"]
+        facts["peak of one core"] = f"{peaks.flops() / 1e9:.0f} GFLOP/s"
+        for count in sorted({1, *threads}):
+            facts[f"copy, {count} threads"] = f"{peaks.bandwidth(count) / 1e9:.0f} GB/s"
+        self.data["bandwidth"] = {str(t): rate for t, rate in peaks.copies.items()}
+        for name, value in facts.items():
+            self.say(f"{name}: {value}")
+        try:
+            self.run_cases(peaks)
+            self.run_special(threads)
+        except KeyboardInterrupt:
+            self.say("\nstopped; what was measured is kept")
+            self.trouble = True
+        self.data["seconds"] = time.perf_counter() - started
+        self.judge(peaks, share)
+        self.save()
+
+    def run_cases(self, peaks):
+        wanted = self.wanted()
+        sides = None
+        for number, (threads, case) in enumerate(wanted, 1):
+            if (case.group, case.name, threads) in self.known:
+                continue
+            if sides is None or sides.threads != threads:
+                if sides:
+                    sides.stop()
+                sides = Sides(threads, self.options.source)
+            try:
+                found = measure(case, sides, self.sides, peaks, self.rounds, self.budget)
+            except Exception as error:
+                found = broken(case.group, case.name, threads, case.sides[0], error)
+            self.keep(found, f"[{number}/{len(wanted)}] ")
+        if sides:
+            sides.stop()
+
+    def run_special(self, threads):
+        context = special.Context(self.sides, self.rounds, self.budget, self.options.quick, threads, self.options.source)
+        for group in special.GROUPS:
+            if group not in self.groups or group in {r["group"] for r in self.data["results"]}:
+                continue
+            try:
+                for found in special.measure(group, context):
+                    if self.options.only.search(f"{group} {found['name']}"):
+                        self.keep(found)
+            except Exception as error:
+                self.keep(broken(group, "all of it", "-", "fastnn", error))
+        context.stop()
+
+    def keep(self, found, head=""):
+        self.data["results"].append(found)
+        self.say(head + report.line(found))
+        self.save()
+
+    def save(self):
+        """Write all results so far, whole or not at all; a path that fails is said once."""
+        if not self.options.keep:
+            return
+        path = Path(self.options.keep)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(path.name + ".part")
+            part.write_text(json.dumps(self.data, indent=1))
+            part.replace(path)
+        except OSError as error:
+            self.say(f"{path}: {error.strerror}: results are not kept as they come")
+            self.trouble, self.options.keep = True, None
+
+    def judge(self, peaks, share):
+        """The noise check, once everything is measured."""
+        spread = peaks.spread()
+        facts = self.data["machine"]
+        facts["noise"] = f"others had {share:.0%} of the machine at the start; middle half of the peak probes within {spread:.0%}"
+        if spread > SPREAD or share > BUSY:
+            facts["warning"] = "the machine was busy: these figures are not to be relied on"
+            self.say(f"warning: {facts['warning']} ({facts['noise']})")
+
+    def failed(self):
+        return self.trouble or any(r["faults"] for r in self.data["results"])
+
+
+def key(result):
+    return result["group"], result["name"], result["threads"]
+
+
+def broken(group, name, threads, own, error):
+    return {"group": group, "name": name, "threads": threads, "own": own, "faults": {own: in_a_line(error)}}

@@ -1,0 +1,119 @@
+"""The benchmark command on cases of microseconds: what it does with faults, files and earlier runs."""
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+if not (ROOT / "bench" / "__main__.py").is_file():
+    pytest.skip("needs the source tree around tests/", allow_module_level=True)
+
+CASES = """
+import os
+import numpy as np
+from bench.case import Case
+
+def simple(values, **options):
+    def build(side, threads):
+        x = np.array(values[side], float)
+        return lambda: x + x, lambda: x
+    return lambda name: Case("overhead", name, tuple(values), build, quick=True, **options)
+
+def failing(side, threads):
+    raise ValueError("nothing to see\\nhere")
+
+def dying(side, threads):
+    os._exit(7)
+
+def all_cases():
+    yield Case("overhead", "dies", ("fastnn",), dying, quick=True)
+    yield Case("overhead", "fails", ("fastnn", "numpy"), failing, quick=True)
+    yield simple({"fastnn": [1, 2], "numpy": [1, 3]})("wrong")
+    yield simple({"fastnn": [1, 2], "numpy": [1, 2]}, flops=10.0)("right")
+"""
+
+
+@pytest.fixture
+def bench(monkeypatch, tmp_path):
+    """A function from arguments to (exit status, lines said, data kept)."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "tiny_cases.py").write_text(CASES)
+    from bench.__main__ import main
+    kept = tmp_path / "kept" / "run.json"
+
+    def run(*arguments):
+        lines = []
+        status = main(["overhead", "--quick", "--rounds", "1", "--threads", "1", "--json", str(kept), *map(str, arguments)], lines.append,
+                      source="tiny_cases:all_cases", root=tmp_path)
+        return status, "\n".join(lines), json.loads(kept.read_text()) if kept.exists() else None
+    yield run
+    sys.modules.pop("tiny_cases", None)
+
+
+def test_faults_cost_a_line_each(bench):
+    status, text, data = bench("--peers", "numpy")
+    assert status == 1
+    found = {r["name"]: r for r in data["results"]}
+    assert list(found) == ["dies", "fails", "wrong", "right"]
+    assert found["dies"]["faults"] == {"fastnn": "its process ended with status 7"}
+    assert found["fails"]["faults"]["fastnn"] == "ValueError: nothing to see here"
+    assert "not timed" in found["wrong"]["faults"]["numpy"] and found["wrong"]["ratio"] == {}
+    assert found["right"]["ratio"]["numpy"] > 0 and not found["right"]["faults"] and found["right"]["fraction"] > 0
+    assert "FAILED" in text
+
+
+def test_a_good_run(bench, tmp_path):
+    status, text, _ = bench("--peers", "numpy", "--only", "right", "--html", tmp_path / "page.html")
+    assert status == 0, text
+    page = (tmp_path / "page.html").read_text()
+    assert "overhead" in page and "right" in page and "http" not in page
+
+
+def test_missing_peers_and_paths(bench, tmp_path):
+    status, text, _ = bench("--peers", "nosuch", "--only", "right", "--html", "/dev/null/page.html")
+    assert status == 1 and "nosuch: no such peer" in text and "/dev/null/page.html: " in text
+    status, text, _ = bench("--peers", "numpy", "--only", "right", "--compare", tmp_path / "none.json")
+    assert status == 1 and "none.json: No such file" in text
+
+
+def test_check_lists_what_became_slower(bench, tmp_path):
+    _, _, data = bench("--peers", "numpy", "--only", "right")
+    for factor, expected in ((100, 1), (0.01, 0)):
+        old = json.loads(json.dumps(data))
+        old["results"][0]["ratio"]["numpy"] *= factor
+        (tmp_path / "old.json").write_text(json.dumps(old))
+        status, text, _ = bench("--peers", "numpy", "--only", "right", "--check", "--compare", tmp_path / "old.json")
+        assert status == expected and ("slower: overhead right" in text) == bool(expected)
+
+
+def test_resume_measures_only_the_rest(bench, tmp_path):
+    _, _, data = bench("--peers", "numpy", "--only", "right")
+    data["results"][0]["seconds"]["fastnn"] = 123.0
+    (tmp_path / "half.json").write_text(json.dumps(data))
+    _, _, again = bench("--peers", "numpy", "--resume", tmp_path / "half.json")
+    found = {r["name"]: r for r in again["results"]}
+    assert len(found) == 4 and found["right"]["seconds"]["fastnn"] == 123.0
+
+
+def test_record_writes_the_report_and_the_table(bench, tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "README.md").write_text("before\n<!-- benches -->\n\n| old |\n\nafter\n")
+    (tmp_path / "bench").mkdir()
+    status, text, _ = bench("--peers", "numpy", "--only", "right", "--record")
+    assert status == 0, text
+    report = (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert "## Bars" in report and "| right | 1 |" in report
+    readme = (tmp_path / "README.md").read_text()
+    assert "old" not in readme and readme.startswith("before\n") and readme.endswith("\nafter\n")
+    assert json.loads((tmp_path / "bench" / "recorded.json").read_text())["results"][0]["name"] == "right"
+
+
+def test_every_case_has_a_name_of_its_own(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from bench.bars import BARS
+    from bench.groups import GROUPS, all_cases
+    names = [(c.group, c.name) for c in all_cases()]
+    assert len(names) == len(set(names)) and {group for group, _ in names} == set(GROUPS)
+    assert all((bar.least is None) != (bar.most is None) for bar in BARS)
