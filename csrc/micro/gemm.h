@@ -3,8 +3,8 @@
 #define FN_GEMM_H
 
 /* M rows by n columns, best `columns_for(M)` of them, or all when K is short.  Every element of C is one chain over k of
- * multiply-adds, starting from 0 or, with `load`, from C: it does not depend on M, n, tiles, or how K is cut into calls.
- * Strides in elements. */
+ * multiply-adds, starting from 0 or, with `load`, from C: it does not depend on M, n, tiles, or how K is cut into calls
+ * (dot_strip is the exception).  Strides in elements. */
 typedef struct fn_gemm_strip {
     int64_t M, n, K;
     const void *a;              /* broadcast operand, any strides */
@@ -30,7 +30,10 @@ typedef struct fn_gemm_table {
     int masked_tails;           /* ragged rows of b cost nothing; else copy them into padded rows */
     int64_t (*columns_for)(int64_t M);
     void (*strip)(const fn_gemm_strip *s);
+    void (*row_strip)(const fn_gemm_strip *s);      /* M is 1, any n */
     void (*turned_strip)(const fn_gemm_strip *s);   /* M at most 2, B with contiguous columns, any n */
+    /* M is 1, B has contiguous columns, A is contiguous, K whole: each element is a sum in lanes, not a chain */
+    void (*dot_strip)(const fn_gemm_strip *s);
     /* y[i][j] = x[i * rsx + j * csx], rows of y contiguous; fast where csx or rsx is 1 */
     void (*pack)(int64_t rows, int64_t columns, const void *x, int64_t rsx, int64_t csx, void *y, int64_t rsy);
 } fn_gemm_table;

@@ -19,6 +19,7 @@ from fastnn.core.storage cimport empty_1d
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport table
 
+from fastnn.core.storage import new_array
 from fastnn.core.tensor import get_default_dtype
 
 np.import_array()
@@ -399,7 +400,7 @@ def float_array(size, dtype, device, str name):
     dtype = np.dtype(dtype or get_default_dtype())
     if dtype not in (np.float32, np.float64):
         raise NotImplementedError(f"\"{name}\" not implemented for '{dtype}': needs float32 or float64")
-    return np.empty(shape_of(size), dtype)
+    return new_array(shape_of(size), dtype)
 
 
 def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):

@@ -11,6 +11,8 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 cimport cython
 
+import numpy
+
 np.import_array()
 
 cdef extern from "stdlib.h" nogil:
@@ -38,6 +40,7 @@ cdef extern from "Python.h":
     object PyType_GenericAlloc(type t, Py_ssize_t n)
 
 DEF CLASSES = 4 * 48
+DEF LARGEST = 1 << 50          # bytes; within the classes
 DEF HUGE_PAGE = 2 * 1024 * 1024
 
 cdef struct Bin:
@@ -139,27 +142,52 @@ cdef long last_serial():
     return serial_counter
 
 
-cdef np.ndarray empty(int ndim, np.npy_intp* shape, int typenum):
-    return make(ndim, shape, NULL, typenum)
-
-
-cdef np.ndarray make(int ndim, np.npy_intp* shape, np.npy_intp* strides, int typenum):
+cdef inline long next_serial() noexcept:
     global serial_counter
+    serial_counter += 1
+    return serial_counter
+
+
+cdef np.ndarray empty(int ndim, np.npy_intp* shape, int typenum):
+    return make(ndim, shape, NULL, typenum, next_serial())
+
+
+cdef np.ndarray make(int ndim, np.npy_intp* shape, np.npy_intp* strides, int typenum, long serial):
     cdef np.dtype descr = PyArray_DescrFromType(typenum)
     cdef size_t n = descr.itemsize
     cdef int i
     for i in range(ndim):
+        if n and shape[i] > LARGEST // <np.npy_intp>n:
+            raise MemoryError(f"fastnn: cannot allocate an array of shape {tuple([shape[i] for i in range(ndim)])}")
         n *= shape[i]
     cdef Storage s = Storage.__new__(Storage)
     s.data = acquire(n, &s.size_class)
-    serial_counter += 1
-    s.serial = serial_counter
+    s.serial = serial
     Py_INCREF(descr)  # NewFromDescr steals it
     cdef np.ndarray a = PyArray_NewFromDescr(np.ndarray, descr, ndim, shape, strides, s.data,
                                              np.NPY_ARRAY_CARRAY if strides == NULL else np.NPY_ARRAY_WRITEABLE, None)
     Py_INCREF(s)      # so does SetBaseObject
     PyArray_SetBaseObject(a, s)
     return a
+
+
+def new_array(shape, dtype):
+    """An undefined C-contiguous NumPy array in aligned memory of the pool, for values that Python code writes.
+
+    Its serial stays 0: a plan takes it for data from outside, as it takes any array that no record writes.
+    """
+    cdef np.dtype descr = numpy.dtype(dtype)
+    cdef np.npy_intp[32] sizes
+    if not isinstance(shape, (tuple, list)):
+        shape = (shape,)
+    cdef int i, ndim = len(shape)
+    if ndim > 32 or not descr.isnative or descr.kind not in "biufc":
+        return numpy.empty(shape, descr)
+    for i in range(ndim):
+        sizes[i] = shape[i]
+        if sizes[i] < 0:
+            raise ValueError(f"negative dimension in shape {tuple(shape)}")
+    return make(ndim, sizes, NULL, descr.num, 0)
 
 
 cdef np.ndarray empty_like(np.ndarray a):
@@ -213,7 +241,8 @@ cdef bint is_dense(np.ndarray a):
 cdef np.ndarray empty_dense_like(np.ndarray a):
     if PyArray_IS_C_CONTIGUOUS(a) or not is_dense(a):
         return empty(np.PyArray_NDIM(a), np.PyArray_DIMS(a), np.PyArray_TYPE(a))
-    cdef np.ndarray b = make(np.PyArray_NDIM(a), np.PyArray_DIMS(a), np.PyArray_STRIDES(a), np.PyArray_TYPE(a))
+    cdef np.ndarray b = make(np.PyArray_NDIM(a), np.PyArray_DIMS(a), np.PyArray_STRIDES(a), np.PyArray_TYPE(a),
+                             next_serial())
     return b
 
 

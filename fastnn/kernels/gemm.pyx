@@ -35,7 +35,9 @@ cdef extern from "fastnn.h" nogil:
         int masked_tails
         int64_t (*columns_for)(int64_t M) noexcept nogil
         void (*strip)(const fn_gemm_strip* s) noexcept nogil
+        void (*row_strip)(const fn_gemm_strip* s) noexcept nogil
         void (*turned_strip)(const fn_gemm_strip* s) noexcept nogil
+        void (*dot_strip)(const fn_gemm_strip* s) noexcept nogil
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
     ctypedef struct tables "fn_table":
@@ -46,7 +48,6 @@ cdef enum:
     MC = 192
     KC = 256
     KC_FEW = 96                 # few rows: a freshly turned panel is used at once and should stay in the first level
-    KC_ONE = 32                 # one row: B is streamed once, in runs of whole rows
     NC = 512
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
     NO_PACK_ROWS = 96           # up to here a second look at B costs less than a copy of it
@@ -54,14 +55,17 @@ cdef enum:
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
     BLOCK_FLOP = 500_000
     BLOCKS = 16
+    ROW_COLUMNS = 512           # one row: least columns of a block, runs of memory long enough for the prefetchers
 
 # Cycles per element turned (copied to rows from columns), times lanes: the FMA of a vector is one cycle.
 DEF TURN = 4.0
 
+ctypedef void (*strip_function)(const fn_gemm_strip* s) noexcept nogil
+
 cdef struct Plan:
     gemm_args g
     const fn_gemm_table* kernels
-    void (*strip)(const fn_gemm_strip* s) noexcept nogil
+    strip_function strip
     int64_t element             # bytes
     int64_t width               # columns of a strip
     int64_t kc
@@ -115,6 +119,20 @@ cdef void transposed(const gemm_args* g, gemm_args* t) noexcept nogil:
     t.rsC, t.csC = g.csC, g.rsC
 
 
+cdef strip_function strip_of(const Plan* p) noexcept nogil:
+    """The micro-kernel for an unpacked B as it lies; the common one takes a packed B as well."""
+    cdef const gemm_args* g = &p.g
+    if g.packed:
+        return p.kernels.strip
+    if g.M == 1 and g.csB == 1:
+        return p.kernels.row_strip
+    if g.M == 1 and g.rsB == 1 and g.csA == 1:
+        return p.kernels.dot_strip
+    if g.M <= 2 and g.csB != 1 and g.rsB == 1:
+        return p.kernels.turned_strip
+    return p.kernels.strip
+
+
 cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     cdef gemm_args turned
     cdef gemm_args* g = &p.g
@@ -134,14 +152,13 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
             g[0] = turned
     cdef int64_t strip = p.kernels.columns_for(g.M if g.M > 3 else 4)
     p.turn_c = g.csC != 1
-    p.strip = p.kernels.strip
-    if not g.packed and g.csB != 1 and g.rsB == 1 and g.M <= 2:
-        p.strip = p.kernels.turned_strip
+    p.strip = strip_of(p)
     p.pack_b = not g.packed and p.strip == p.kernels.strip and (
         g.csB != 1
         or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails)
         or (g.M > NO_PACK_ROWS and g.K > 64 and g.rsB > 2 * strip))
     p.pack_a = g.csA != 1 and g.M > 1 and g.K > 2 * SHORT and g.csA * p.element > 256 and g.N > 2 * strip
+    cdef bint one_row = p.strip == p.kernels.row_strip or p.strip == p.kernels.dot_strip
     cdef bint in_place = not (p.pack_b or g.packed)
     # a B beyond the second-level cache is swept once, KC whole rows at a time: a strip down all of it would touch a page
     # per row, and come back to each page for every strip
@@ -152,9 +169,9 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
         p.kc = KC_FEW
     elif p.pack_a or p.pack_b or g.packed or g.M > NO_PACK_ROWS or large:
         p.kc = KC
-    if in_place and g.csB == 1 and g.M == 1:
-        p.kc = KC_ONE
-    if in_place and not p.turn_c and g.csB == 1 and (g.M == 1 or g.K <= SHORT):
+    if one_row:
+        p.kc, p.width = g.K, round_up(g.N, p.kernels.lanes)
+    if in_place and not p.turn_c and g.csB == 1 and g.K <= SHORT:
         p.width = round_up(g.N, p.kernels.lanes)
     p.kc = max(1, min(p.kc, g.K))
     p.nc = NC if g.M > MC or p.pack_a else round_up(g.N, p.width) if large else p.width
@@ -171,7 +188,7 @@ cdef void cut(Plan* p) noexcept nogil:
     cdef int64_t wanted = min(BLOCKS, 2 * g.M * g.N * g.K // BLOCK_FLOP)
     if wanted < 2:
         return
-    cdef int64_t unit = p.kernels.columns_for(g.M)
+    cdef int64_t unit = ROW_COLUMNS if g.M == 1 else p.kernels.columns_for(g.M)
     cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24)
     if g.K <= SHORT and g.csC == 1:             # rows of C are written whole
         down = min(wanted, down)

@@ -1,8 +1,7 @@
 """Convolution layers."""
 import math
 
-import numpy as np
-
+from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, Size, from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
@@ -21,7 +20,7 @@ def ntuple(value, n):
 
 def empty_weight(shape, dtype):
     """A Parameter of a torch-shaped weight (out, in, kernel...) whose memory order is (kernel..., in, out)."""
-    memory = np.zeros((*shape[2:], shape[1], shape[0]), dtype)
+    memory = new_array((*shape[2:], shape[1], shape[0]), dtype)
     n = memory.ndim
     return Parameter(from_array(memory.transpose(n - 1, n - 2, *range(n - 2))))
 

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 
+from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, from_array, get_default_dtype
 from fastnn.nn import functional as F
 from fastnn.nn import init
@@ -23,12 +24,12 @@ def float_dtype(device, dtype):
 
 def empty_parameter(shape, dtype):
     """A Parameter whose values are still to be drawn."""
-    return Parameter(from_array(np.zeros(shape, dtype)))
+    return Parameter(from_array(new_array(shape, dtype)))
 
 
 def empty_weight(rows, columns, dtype):
     """A Parameter (rows, columns) in (columns, rows) memory: the forward product reads it without turning it."""
-    return Parameter(from_array(np.zeros((columns, rows), dtype).T))
+    return Parameter(from_array(new_array((columns, rows), dtype).T))
 
 
 class Identity(Module):
@@ -158,9 +159,9 @@ def _resize(layer, in_features):
     """Give the parameters of a LazyLinear their shapes and make it a Linear."""
     layer.in_features = in_features
     dtype = layer.weight.dtype
-    layer.weight.data = from_array(np.zeros((layer.out_features, in_features), dtype))
+    layer.weight.data = from_array(new_array((in_features, layer.out_features), dtype).T)
     if layer.bias is not None:
-        layer.bias.data = from_array(np.zeros(layer.out_features, dtype))
+        layer.bias.data = from_array(new_array(layer.out_features, dtype))
     for hooks, hook in ((layer._forward_pre_hooks, _materialize), (layer._load_state_dict_pre_hooks, _take_shape)):
         for key in [k for k, h in hooks.items() if getattr(h, "hook", h) is hook]:
             del hooks[key]

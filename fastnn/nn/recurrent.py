@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, from_array
 from fastnn.nn import init
 from fastnn.nn.linear import float_dtype
@@ -21,7 +22,7 @@ GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 
 def empty_parameter(shape, dtype):
     """A Parameter of the shape; a matrix (out, in) lies in (in, out) memory: the forward products read it without turning it."""
-    return Parameter(from_array(np.empty(shape[::-1], dtype).T))
+    return Parameter(from_array(new_array(shape[::-1], dtype).T))
 
 
 class RNNBase(Module):

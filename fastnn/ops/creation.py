@@ -1,6 +1,7 @@
 """Tensors made from data, from a shape, or from a rule."""
 import numpy as np
 
+from fastnn.core.storage import new_array
 from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.promotion import check_device, number_dtype
@@ -127,46 +128,68 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
 
 
 # ---- from a shape -----------------------------------------------------------------------------------------------------
+def _filled(shape, value, dtype):
+    array = new_array(shape, dtype)
+    array.fill(value)
+    return array
+
+
+def _array_like(input, dtype):
+    """An undefined array in the shape and memory order of a tensor."""
+    array = tensor_of(input).array
+    if array.flags.c_contiguous:
+        return new_array(array.shape, dtype or array.dtype)
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    memory = new_array([array.shape[axis] for axis in order], dtype or array.dtype)
+    return memory.transpose([order.index(axis) for axis in range(array.ndim)])
+
+
+def _filled_like(input, value, dtype):
+    array = _array_like(input, dtype)
+    array.fill(value)
+    return array
+
+
 def zeros(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
     """A tensor of zeros."""
-    return _new(np.zeros(_shape(size), _default(dtype)), requires_grad, device)
+    return _new(_filled(_shape(size), 0, _default(dtype)), requires_grad, device)
 
 
 def ones(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
     """A tensor of ones."""
-    return _new(np.ones(_shape(size), _default(dtype)), requires_grad, device)
+    return _new(_filled(_shape(size), 1, _default(dtype)), requires_grad, device)
 
 
 def empty(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False, memory_format=None):
     """A tensor whose values are undefined."""
-    return _new(np.empty(_shape(size), _default(dtype)), requires_grad, device)
+    return _new(new_array(_shape(size), _default(dtype)), requires_grad, device)
 
 
 def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
     """A tensor filled with one value; its dtype follows the value."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     dtype = number_dtype(value) if dtype is None else np.dtype(dtype)
-    return _new(np.full(_shape((size,)), value, dtype), requires_grad, device)
+    return _new(_filled(_shape((size,)), value, dtype), requires_grad, device)
 
 
 def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
     """Zeros in the shape, memory order and dtype of another tensor."""
-    return _new(np.zeros_like(tensor_of(input).array, dtype), requires_grad, device)
+    return _new(_filled_like(input, 0, dtype), requires_grad, device)
 
 
 def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
     """Ones in the shape, memory order and dtype of another tensor."""
-    return _new(np.ones_like(tensor_of(input).array, dtype), requires_grad, device)
+    return _new(_filled_like(input, 1, dtype), requires_grad, device)
 
 
 def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
     """An undefined tensor in the shape, memory order and dtype of another."""
-    return _new(np.empty_like(tensor_of(input).array, dtype), requires_grad, device)
+    return _new(_array_like(input, dtype), requires_grad, device)
 
 
 def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
     """One value in the shape, memory order and dtype of another tensor."""
-    return _new(np.full_like(tensor_of(input).array, fill_value, dtype), requires_grad, device)
+    return _new(_filled_like(input, fill_value, dtype), requires_grad, device)
 
 
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
