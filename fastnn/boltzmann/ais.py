@@ -20,7 +20,7 @@ class LogPartition(NamedTuple):
 
 def schedule(steps=14500):
     """The paper's inverse temperatures, 0 to 1: few at first, most between 0.9 and 1; scaled to `steps`."""
-    parts = [round(steps * share) for share in (500 / 14500, 4000 / 14500)]
+    parts = [max(1, round(steps * share)) for share in (500 / 14500, 4000 / 14500)]
     return np.concatenate([np.linspace(0, 0.5, parts[0], endpoint=False), np.linspace(0.5, 0.9, parts[1], endpoint=False),
                            np.linspace(0.9, 1, max(2, steps - sum(parts)))])
 

@@ -10,3 +10,4 @@ except ImportError as error:
 from fastnn.sklearn.rbm import BernoulliRBM as BernoulliRBM
 from fastnn.sklearn.rbm import GaussianRBM as GaussianRBM
 from fastnn.sklearn.recommender import RBMRecommender as RBMRecommender
+from fastnn.sklearn.topics import ReplicatedSoftmax as ReplicatedSoftmax
