@@ -3,9 +3,11 @@
     python examples/rbm_topics.py [--data FILE] [--epochs N] [--topics N] [--documents N]
 
 FILE is 20news_bow.npz: counts of 2,000 words in 19,997 posts; the earlier 60 % of every group train, the later are held out.
-Perplexity per word is measured on some of the held-out posts, that of the machine by annealed importance sampling; retrieval
+Perplexity per word is measured on some of the held-out posts, that of the machine exactly, as 2^16 states
+can be summed (beyond 20 topics it is estimated by AIS, which long posts defeat); retrieval
 precision is the share of the ten most similar training posts (cosine) that come from the same group.
-Expected: perplexity 1148 of the machine, 1466 of the unigram model (22 % below).
+Expected, 16 topics: perplexity 1028 of the machine, 1415 of the unigram model (the bar: 20 % below), 980 of LDA by a measure that
+flatters it; retrieval precision 0.38, of LDA 0.20, of the raw counts 0.40.
 """
 import argparse
 import time
@@ -58,9 +60,9 @@ def lda(training, test, some, topics):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--topics", type=int, default=50)
-    parser.add_argument("--documents", type=int, default=50, help="held-out posts whose perplexity is measured")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--topics", type=int, default=16)
+    parser.add_argument("--documents", type=int, default=800, help="held-out posts whose perplexity is measured")
     options = parser.parse_args()
     if not options.data.exists():
         print(f"skipped: no word counts at {options.data}; name them with --data")

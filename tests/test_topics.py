@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.boltzmann import topics
 from fastnn.boltzmann.topics import TopicRBM, thinned
 
 
@@ -39,14 +40,17 @@ def test_held_out_perplexity_is_below_the_unigram_models():
     assert 10 < rbm.perplexity(test, 500, 50) < 0.75 * unigram
 
 
-def test_likelihoods_agree_with_enumeration():
+@pytest.mark.parametrize("most", [20, 0])
+def test_likelihoods_agree_with_enumeration(monkeypatch, most):
+    """Summed exactly, and by AIS."""
+    monkeypatch.setattr(topics, "MOST_ENUMERATED", most)
     X, _ = two_topics(12, 6, 5)
     X[0] = [1, 1, 1, 0, 0, 0]
     rbm = trained(X, 3)
     log_p, lengths = rbm.log_likelihood(X, 2000, 200)
     assert lengths.tolist() == X.sum(1).tolist()
     wanted = [rbm.log_prob(row[None], rbm.log_partition(given=int(row.sum()))).item() for row in X]
-    assert np.allclose(log_p, wanted, atol=0.1)
+    assert np.allclose(log_p, wanted, atol=1e-9 if most else 0.1)
     exact = np.exp(-np.sum(wanted) / X.sum())
     assert abs(rbm.perplexity(X, 2000, 200) / exact - 1) < 0.03
 
@@ -102,6 +106,8 @@ def test_bad_counts(X, words):
 
 
 def test_bad_options():
+    with pytest.raises(ValueError, match="20 topics"):
+        TopicRBM(2, 21).log_partitions([3])
     with pytest.raises(ValueError, match="longest"):
         TopicRBM(2, 2).fit(np.ones((2, 2)), longest=0)
     with pytest.raises(ValueError, match="2 words"):

@@ -77,7 +77,7 @@ class ReplicatedSoftmax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self.rbm_.transform(floats(self, X, reset=False))
 
     def perplexity(self, X, betas=1000, chains=50):
-        """Perplexity per word: see `TopicRBM.perplexity`; the same from call to call when `random_state` is a number."""
+        """Perplexity per word, exact up to 20 topics: see `TopicRBM.perplexity`."""
         check_is_fitted(self, "rbm_")
         return self.rbm_.perplexity(floats(self, X, reset=False), betas, chains, generator_of(self.random_state))
 
