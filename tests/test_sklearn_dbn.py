@@ -1,4 +1,4 @@
-"""Deep belief networks as classifier and regressor."""
+"""Deep belief networks as classifier and regressor; the machine with label units as classifier."""
 import numpy as np
 import pytest
 
@@ -7,10 +7,11 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn.sklearn import DBNClassifier, DBNRegressor
+from fastnn.sklearn import ClassRBMClassifier, DBNClassifier, DBNRegressor
 
 
-@parametrize_with_checks([DBNClassifier((16,), visible="gaussian", n_iter=60, learning_rate=0.02, batch_size=20, random_state=0),
+@parametrize_with_checks([ClassRBMClassifier(16, n_iter=60, learning_rate=0.05, batch_size=20, random_state=0),
+                          DBNClassifier((16,), visible="gaussian", n_iter=60, learning_rate=0.02, batch_size=20, random_state=0),
                           DBNRegressor((16,), visible="gaussian", n_iter=60, learning_rate=0.02, batch_size=20, random_state=0)])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
@@ -63,3 +64,18 @@ def test_bad_parameters():
         DBNClassifier(n_iter=-1).fit(*stripes(20))
     with pytest.raises(ValueError, match="learning_rate"):
         DBNClassifier(learning_rate=0).fit(*stripes(20))
+
+
+def test_label_units_classify():
+    X, y = stripes(200)
+    test, wanted = stripes(200, 2)
+    model = ClassRBMClassifier(20, n_iter=30, random_state=0).fit(X, y)
+    assert model.score(test, wanted) > 0.9
+    assert np.allclose(model.predict_proba(test).sum(1), 1)
+    assert model.rbm_.weight.dtype == np.float32
+
+
+def test_divergence_names_the_rate():
+    X, y = stripes(60)
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="learning_rate"):
+        DBNRegressor((3,), hidden="relu", learning_rate=1e30, pretrain_iter=0, n_iter=9).fit(X, X[:, 0])

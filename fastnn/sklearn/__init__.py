@@ -7,6 +7,7 @@ except ImportError as error:
     raise ImportError("fastnn.sklearn needs scikit-learn, which is not installed: pip install 'fastnn-cpu[sklearn]'",
                       name="sklearn") from error
 
+from fastnn.sklearn.class_rbm import ClassRBMClassifier as ClassRBMClassifier
 from fastnn.sklearn.dbn import DBNClassifier as DBNClassifier
 from fastnn.sklearn.dbn import DBNRegressor as DBNRegressor
 from fastnn.sklearn.rbm import BernoulliRBM as BernoulliRBM

@@ -15,6 +15,22 @@ from fastnn.sklearn.base import generator_of, positive, whole
 __all__ = ["DBNClassifier", "DBNRegressor"]
 
 
+def train_epoch(model, X, target, loss, optimizer, batch_size, generator):
+    """One pass over the rows in a new order; the mean loss."""
+    total, order = 0.0, randperm_array(len(X), generator)
+    for first in range(0, len(order), batch_size):
+        rows = order[first:first + batch_size]
+        optimizer.zero_grad()
+        value = loss(model(from_array(X[rows])), from_array(target[rows]))
+        value.backward()
+        optimizer.step()
+        total += value.item() * len(rows)
+    if not np.isfinite(total):
+        rate = optimizer.param_groups[0]["lr"]
+        raise FloatingPointError(f"the loss is no longer finite; start again with a learning_rate below {rate:g}")
+    return total / len(X)
+
+
 class FineTuned(BaseEstimator):
     """A stack of machines that becomes a network with one output layer more."""
 
@@ -46,23 +62,10 @@ class FineTuned(BaseEstimator):
                 self.dbn_.pretrain(more, self.pretrain_iter, self.pretrain_learning_rate, self.batch_size, generator=generator)
             self.network_ = self.dbn_.to_mlp(n_out, dropout=self.dropout)
             optimizer = Adam(self.network_.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-            self.loss_curve_ = [self._epoch(X, target, loss, optimizer, generator) for _ in range(self.n_iter)]
+            self.loss_curve_ = [train_epoch(self.network_, X, target, loss, optimizer, self.batch_size, generator)
+                                for _ in range(self.n_iter)]
         self.network_.eval()
         return self
-
-    def _epoch(self, X, target, loss, optimizer, generator):
-        """One pass over the rows; the mean loss."""
-        total, order = 0.0, randperm_array(len(X), generator)
-        for first in range(0, len(order), self.batch_size):
-            rows = order[first:first + self.batch_size]
-            optimizer.zero_grad()
-            value = loss(self.network_(from_array(X[rows])), from_array(target[rows]))
-            value.backward()
-            optimizer.step()
-            total += value.item() * len(rows)
-        if not np.isfinite(total):
-            raise FloatingPointError(f"{type(self).__name__}: the loss is no longer finite; lower learning_rate={self.learning_rate}")
-        return total / len(X)
 
     def _outputs(self, X):
         check_is_fitted(self, "network_")
