@@ -224,3 +224,46 @@ def test_a_retained_gradient_has_gone_through_all_hooks():
 def test_none_for_a_tensor_is_an_error_and_no_crash(call):
     with pytest.raises((TypeError, RuntimeError)):
         call(fastnn.ones(2, 3))
+
+
+def unbound_calls():
+    """Every public function of the classes that users hold, as it lies in the class."""
+    for kind in (fastnn.Tensor, nn.Parameter, fastnn.Generator):
+        for name in dir(kind):
+            if callable(getattr(kind, name)) and not name.startswith("_"):
+                yield pytest.param(kind, name, id=f"{kind.__name__}.{name}")
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension")
+@pytest.mark.parametrize("kind, name", list(unbound_calls()))
+def test_an_unbound_method_with_a_wrong_self_is_an_error_and_no_crash(kind, name):
+    for wrong in (None, 3, np.ones(3, np.float32)):
+        for more in ((), (None,), (3,)):
+            try:
+                getattr(kind, name)(wrong, *more)
+            except (TypeError, RuntimeError, ValueError, IndexError, AttributeError, NotImplementedError):
+                continue
+            assert name not in OWN, f"{kind.__name__}.{name} took {wrong!r} for itself"
+
+
+# Methods written in the class itself look into the object: these must refuse what is none.
+OWN = {name for kind in (fastnn.Tensor, fastnn.Generator) for name in vars(kind)
+       if type(vars(kind)[name]).__name__ == "method_descriptor"}
+
+
+def test_methods_of_the_class_name_the_type_they_need():
+    assert {"size", "dim", "backward", "detach", "item", "manual_seed"} <= OWN
+    with pytest.raises(TypeError, match=r"descriptor 'size' for 'fastnn\.core\.tensor\.Tensor' objects doesn't apply to a 'int' object"):
+        fastnn.Tensor.size(3)
+
+
+@pytest.mark.parametrize("call, kind, words", [
+    (lambda x: fastnn.mm(3, x), TypeError, "argument 'input' .position 1. must be Tensor, not int"),
+    (lambda x: fastnn.mv(x, 3), TypeError, "argument 'vec' .position 2. must be Tensor, not int"),
+    (lambda x: fastnn.isclose(x, 3), TypeError, "argument 'other' .position 2. must be Tensor, not int"),
+    (lambda x: fastnn.allclose(x, x, rtol=-1), RuntimeError, "rtol must be greater than or equal to zero, but got -1"),
+    (lambda x: fastnn.allclose(x, x.double()), RuntimeError, "did not match"),
+    (lambda x: fastnn.allclose(x, fastnn.ones(5)), RuntimeError, r"shapes \(2, 3\) and \(5,\) cannot be broadcast")])
+def test_the_kind_of_an_error_is_torchs(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call(fastnn.ones(2, 3))

@@ -4,6 +4,7 @@ A plan replays kernel calls and none of the Python around them.  So it stands on
 their hooks, the options of the optimizer and its state are the objects that they were.  Looking at a few hundred dict
 entries takes less than a microsecond.
 """
+cimport cython
 from cpython.object cimport PyObject
 from libc.stdlib cimport calloc, free
 
@@ -30,6 +31,7 @@ cdef bint same(object a, object b):
     return True
 
 
+@cython.binding(False)     # so that CPython checks the type of self where a method is called unbound
 cdef class Guard:
     """The present contents of dicts and lists.
 

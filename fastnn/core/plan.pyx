@@ -3,6 +3,7 @@
 All buffers live in one arena: two buffers share bytes when their lifetimes (first call to last call) do not overlap.
 Inputs and outputs of the step are the only pointers that change from run to run; they are patched before each.
 """
+cimport cython
 cimport numpy as np
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -73,6 +74,7 @@ def place_buffers(buffers, fixed):
     return offsets, max((end for _, end, _, _ in placed), default=0)
 
 
+@cython.binding(False)     # so that CPython checks the type of self where a method is called unbound
 cdef class Plan:
     """Kernel calls ready to replay.
 

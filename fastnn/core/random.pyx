@@ -4,6 +4,7 @@ The Mersenne twister gives torch's numbers: under one seed initial weights, perm
 for bit (docs say where float32 normals are only close).  Philox gives masks and samples (dropout, bernoulli), which
 any number of threads can draw; these do not equal torch's.
 """
+cimport cython
 cimport numpy as np
 from libc.math cimport M_PI, cos, log1p, sin, sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -54,6 +55,7 @@ def seed_bits(seed):
     return seed % 2**64
 
 
+@cython.binding(False)     # so that CPython checks the type of self where a method is called unbound
 cdef class Generator:
     """A source of random numbers.
 

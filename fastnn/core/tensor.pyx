@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """The Tensor class: data, gradient, version, tape.  Its operations live in fastnn/ops and are installed from there."""
 cimport cython
 cimport numpy as np
@@ -51,6 +52,7 @@ def install(str name, function):
     return function
 
 
+@cython.binding(False)     # so that CPython checks the type of self where a method is called unbound
 cdef class Tensor:
     """A multi-dimensional array that remembers how it was computed.
 
@@ -255,6 +257,7 @@ cdef class Tensor:
             self.retains = True
             keeper = self
 
+            @cython.binding(True)   # a function that can carry an attribute
             def keep(grad):
                 keeper._set_grad(grad)
             keep.last = True        # what it keeps has gone through all other hooks
@@ -403,6 +406,7 @@ cdef class Tensor:
     __array_priority__ = 1000   # ndarray + Tensor goes to Tensor
 
 
+@cython.binding(False)     # so that CPython checks the type of self where a method is called unbound
 cdef class Parameter(Tensor):
     """A tensor that a Module lists among its parameters; requires_grad=True by default."""
 

@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Sampling of Boltzmann units and the contrastive loss of the binary machine, as kernel calls a plan can replay."""
 cimport cython
 cimport numpy as np

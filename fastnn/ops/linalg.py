@@ -4,7 +4,7 @@ import numpy as np
 from fastnn.core.tensor import install
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.linear import matmul
-from fastnn.ops.promotion import type_name
+from fastnn.ops.promotion import require_tensors, type_name
 
 __all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "chain_matmul", "cross", "dot", "einsum", "ger",
            "inner", "kron", "mm", "mv", "outer", "tensordot", "trace", "vdot"]
@@ -12,6 +12,7 @@ __all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "ch
 
 def mm(input, mat2):
     """Product of two matrices."""
+    require_tensors("mm", input=input, mat2=mat2)
     if input.ndim != 2 or mat2.ndim != 2:
         raise RuntimeError(f"{'self' if input.ndim != 2 else 'mat2'} must be a matrix")
     return matmul(input, mat2)
@@ -19,6 +20,7 @@ def mm(input, mat2):
 
 def mv(input, vec):
     """Product of a matrix and a vector."""
+    require_tensors("mv", input=input, vec=vec)
     if input.ndim != 2 or vec.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {vec.ndim}, {input.ndim}, {vec.ndim}")
     if input.shape[1] != vec.shape[0]:

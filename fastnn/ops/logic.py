@@ -3,7 +3,7 @@ import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, result, tensor_of
-from fastnn.ops.promotion import result_dtype
+from fastnn.ops.promotion import require_tensors, result_dtype
 
 __all__ = ["allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "is_floating_point", "is_nonzero",
            "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "logical_and", "logical_not",
@@ -92,17 +92,28 @@ isneginf = _question("isneginf", np.isneginf, "Which elements are -inf?")
 signbit = _question("signbit", np.signbit, "Which elements have the sign bit set?")
 
 
+def _close(op, input, other, rtol, atol, equal_nan):
+    require_tensors(op, input=input, other=other)
+    a, b = input.array, other.array
+    if a.dtype != b.dtype:
+        raise RuntimeError(f"{op}: {a.dtype} did not match {b.dtype}")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value < 0:
+            raise RuntimeError(f"{op}: {name} must be greater than or equal to zero, but got {value}")
+    try:
+        return result(op, np.asarray(np.isclose(a, b, rtol, atol, equal_nan)), None)
+    except ValueError:
+        raise RuntimeError(f"{op}: shapes {a.shape} and {b.shape} cannot be broadcast") from None
+
+
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """|x - y| <= atol + rtol |y|, elementwise."""
-    a, b = _plain(input), _plain(other)
-    if a.dtype != b.dtype:
-        raise RuntimeError(f"{a.dtype} did not match {b.dtype}")
-    return result("isclose", np.asarray(np.isclose(a, b, rtol, atol, equal_nan)), None)
+    return _close("isclose", input, other, rtol, atol, equal_nan)
 
 
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Is every element close to its partner?"""
-    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
+    return bool(_close("allclose", input, other, rtol, atol, equal_nan).array.all())
 
 
 def equal(input, other):

@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Arrays made of pieces: joining along an axis, and a gradient put back where a slice was taken, as kernel calls."""
 cimport cython
 cimport numpy as np

@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Powers, negation, remainders and other functions of two variables."""
 cimport numpy as np
 

@@ -93,3 +93,10 @@ def check_device(device):
     """Raise for anything but the CPU."""
     if device is not None and str(getattr(device, "type", device)).split(":")[0] != "cpu":
         raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
+
+
+def require_tensors(op, **arguments):
+    """Raise TypeError, as torch does, for the first argument that is no tensor."""
+    for position, (name, value) in enumerate(arguments.items(), 1):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{op}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}")

@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Sums and means over axes, and the kernels behind the other reductions."""
 cimport cython
 cimport numpy as np

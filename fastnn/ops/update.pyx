@@ -1,3 +1,4 @@
+# cython: allow_none_for_extension_args=False
 """Optimizer updates and gradient clipping on tensors: one kernel call per parameter."""
 cimport numpy as np
 from cpython.dict cimport PyDict_GetItem
