@@ -43,16 +43,21 @@ cdef class RecordedBackward(Node):
     cdef object backward_many(self, list grads):
         cdef list outputs = self.a, leaves = self.b
         grads = in_c_order(grads, [(<Tensor>t).array for t in outputs])
+        if self.recording is None:      # once more through a retained graph: it was recorded the first time
+            found = grad(outputs, leaves, [wrap(g) for g in grads], True, allow_unused=True)
+            return tuple([None if t is None else (<Tensor>t).array for t in found])
         self.recording.inputs.extend(grads)
         cdef int split = self.recording.count
         cdef Recorder before = current_recorder()
         set_recorder(self.recording)
         try:
-            found = grad(outputs, leaves, [wrap(g) for g in grads], allow_unused=True)
+            # Retained inside: this node cannot know whether it will be run again; freeing it frees the graph inside.
+            found = grad(outputs, leaves, [wrap(g) for g in grads], True, allow_unused=True)
         finally:
             set_recorder(before)
         arrays = [None if t is None else (<Tensor>t).array for t in found]
-        self.c(self.recording, split, [a for a in arrays if a is not None], [a is not None for a in arrays])
+        recording, self.recording = self.recording, None
+        self.c(recording, split, [a for a in arrays if a is not None], [a is not None for a in arrays])
         return tuple(arrays)
 
     cdef bint aliases(self):
@@ -63,11 +68,15 @@ cdef class RecordedBackward(Node):
 cdef class PlanBackward(Node):
     """The second part of a plan.  a: the plan, b: outputs, c: which leaves have a gradient."""
     cdef Plan plan
+    cdef bint spent
 
     cdef object backward(self, np.ndarray g):
         return self.backward_many([g])
 
     cdef object backward_many(self, list grads):
+        if self.spent:      # the first run has reused the memory of what the forward saved
+            raise RuntimeError("a compiled module cannot be run backward twice with retain_graph=True: call the module itself")
+        self.spent = True
         found = iter(self.plan.run_second(in_c_order(grads, self.b)))
         return tuple([next(found) if present else None for present in self.c])
 
