@@ -68,6 +68,8 @@ GEOMETRY = [
     ((8, 8), 18, 19, (2, 2), dict(padding="same")),
     ((8, 9), 16, 16, (1, 1), dict()),
     ((8, 9), 20, 33, (1, 1), dict(stride=2)),
+    ((31, 33), 70, 100, (1, 1), dict()),
+    ((23, 25), 200, 67, (1, 1), dict()),
     ((13, 12), 1, 7, (5, 5), dict()),
     ((13, 12), 3, 20, (7, 7), dict(stride=2, padding=3)),
     ((40, 12), 2, 9, (5, 4), dict(dilation=(1, 2), padding=2)),
@@ -132,7 +134,8 @@ def test_winograd_switch():
 def test_result_does_not_depend_on_threads():
     rng = np.random.RandomState(0)
     cases = [((4, 32, 20, 20), (40, 32, 3, 3), {}), ((2, 1, 40, 40), (9, 1, 5, 5), {}), ((2, 48, 30, 30), (48, 1, 3, 3), dict(groups=48)),
-             ((8, 64, 12, 12), (96, 64, 1, 1), {}), ((3, 24, 31, 33), (40, 24, 3, 3), dict(stride=2))]
+             ((8, 64, 12, 12), (96, 64, 1, 1), {}), ((3, 250, 20, 21), (150, 250, 1, 1), {}),
+             ((3, 24, 31, 33), (40, 24, 3, 3), dict(stride=2))]
     before = native.get_num_threads()
     try:
         for shape, weight_shape, options in cases:

@@ -9,6 +9,7 @@ typedef struct fn_conv_gather {
     int64_t taps, K;
     const void *const *a;       /* a[t * lda + r]: where tap t of pixel r starts */
     int64_t lda, skip;          /* elements added to every a */
+    int64_t next;               /* elements from pixel to pixel where they are K and the next ones are to be fetched; else 0 */
     const void *b;
     const int64_t *tap;         /* tap t of b starts at b + tap[t], its rows are rsb apart */
     int64_t rsb;
@@ -35,6 +36,8 @@ typedef struct fn_conv_outer {
     void *c;
     int64_t rsc;
     int load;
+    const void *next_x, *next_y;    /* as many pixels to be fetched meanwhile, or NULL: x at next_xstep, y at ystep */
+    int64_t next_xstep;
 } fn_conv_outer;
 
 /* y[p][c] = sum over rows i, columns j of x[i][p * xstep + j * xcolumn + c] * w[i][j * C + c], `count` pixels. */

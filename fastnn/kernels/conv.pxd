@@ -12,6 +12,7 @@ cdef extern from "fastnn.h" nogil:
         const void** a
         int64_t lda
         int64_t skip
+        int64_t next
         const void* b
         const int64_t* tap
         int64_t rsb
@@ -36,6 +37,9 @@ cdef extern from "fastnn.h" nogil:
         void* c
         int64_t rsc
         int load
+        const void* next_x
+        const void* next_y
+        int64_t next_xstep
     ctypedef struct fn_conv_depthwise:
         int64_t count
         int64_t C
@@ -132,6 +136,14 @@ cdef inline int64_t taps_of(const Gather* g) noexcept nogil:
 
 cdef inline int64_t pixels_of(const Gather* g) noexcept nogil:
     return g.N * g.axis[0].count * g.axis[1].count * g.axis[2].count
+
+cdef inline bint is_pointwise(const Gather* g) noexcept nogil:
+    """Is it the product of two matrices of pixels by channels?"""
+    cdef int i
+    for i in range(3):
+        if g.axis[i].taps != 1 or g.axis[i].a != 1 or g.axis[i].b != 0 or g.axis[i].source != g.axis[i].target:
+            return False
+    return g.groups == 1 and not g.planar
 
 cdef inline int64_t source_row(const Gather* g, int64_t n, int64_t s0, int64_t s1) noexcept nogil:
     """Index of the first pixel of a source row."""

@@ -271,11 +271,13 @@ cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const
     cdef int64_t e = g.element, strip, group, j, t, k, i
     cdef const char* b
     cdef bint last
+    cdef int64_t pitch = g.K if is_pointwise(g) and w.K_at_once == g.K else 0
     s.lda, s.rsb = w.pixels, w.rsb
     for strip in range(first_strip, last_strip):
         group, j = strip // w.strips, strip % w.strips * w.width
         s.n = min(w.width, g.n - j)
         s.column = group * g.n + j
+        s.next = pitch if strip == first_strip else 0
         if w.pack and not w.pack_here:
             b = w.weights + strip * w.taps * w.K * w.width * e
         else:

@@ -7,10 +7,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
-    Axis, Band, Gather, band_bytes, ceil_div, copy_band, fn_conv_outer, fn_conv_run, forward_gather, make_band, pixels_of,
-    round_up, source_row, target_row, taps_of, wants_band, WINOGRAD_)
+    Axis, Band, Gather, band_bytes, ceil_div, copy_band, fn_conv_outer, fn_conv_run, forward_gather, is_pointwise, make_band,
+    pixels_of, round_up, source_row, target_row, taps_of, wants_band, WINOGRAD_)
+from fastnn.kernels.conv_pointwise cimport pointwise_weight, pointwise_weight_bytes
 from fastnn.kernels.depthwise cimport depthwise_weight, depthwise_weight_bytes, is_depthwise
-from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
 from fastnn.kernels.winograd cimport winograd_weight, winograd_weight_bytes, worth_winograd
 
@@ -136,6 +136,7 @@ cdef void body(void* context, int64_t unit, int worker) noexcept nogil:
     s.xstep, s.ystep = g.axis[2].a * (g.K if w.banded else g.groups * g.K), O
     s.rsc = O
     s.load = 0
+    s.next_x = s.next_y = NULL
     for chunk in range(part * w.chunks // w.parts, (part + 1) * w.chunks // w.parts):
         if w.banded:
             plane = chunk // b.across // b.down
@@ -156,35 +157,16 @@ cdef void add_body(void* context, int64_t block, int worker) noexcept nogil:
                         w.dw + first * w.g.element)
 
 
-cdef bint is_pointwise(const Gather* g) noexcept nogil:
-    """Is it the product of two matrices of pixels by channels?"""
-    cdef int i
-    for i in range(3):
-        if g.axis[i].taps != 1 or g.axis[i].a != 1 or g.axis[i].b != 0 or g.axis[i].source != g.axis[i].target:
-            return False
-    return g.groups == 1 and not g.planar
-
-
-cdef void pointwise(const Gather* g, gemm_args* product) noexcept nogil:
-    memset(product, 0, sizeof(gemm_args))
-    product.M, product.N, product.K = g.K, g.n, pixels_of(g)
-    product.rsA, product.csA = 1, g.K
-    product.rsB, product.csB = g.n, 1
-    product.rsC, product.csC = g.n, 1
-
-
 cdef int64_t weight_gradient_scratch(const fn_call* call) noexcept nogil:
     cdef Gather g
     cdef Work w
-    cdef gemm_args product
     forward_gather(call, &g)
     if is_depthwise(call):
         return depthwise_weight_bytes(&g, threads_for(call))
     if worth_winograd(&g, call.size[WINOGRAD_]):
         return winograd_weight_bytes(&g, threads_for(call))
     if is_pointwise(&g):
-        pointwise(&g, &product)
-        return gemm_scratch(call.dtype, &product, threads_for(call))
+        return pointwise_weight_bytes(&g, threads_for(call))
     plan(&g, &w)
     return threads_for(call) * w.worker_bytes + (w.parts - 1) * dw_bytes(&g)
 
@@ -192,7 +174,6 @@ cdef int64_t weight_gradient_scratch(const fn_call* call) noexcept nogil:
 cdef void weight_gradient(fn_call* call) noexcept nogil:
     cdef Gather g
     cdef Work w
-    cdef gemm_args product
     forward_gather(call, &g)
     g.source = <const char*>call.slot[0]
     if is_depthwise(call):
@@ -202,9 +183,7 @@ cdef void weight_gradient(fn_call* call) noexcept nogil:
         winograd_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
         return
     if is_pointwise(&g):
-        pointwise(&g, &product)
-        product.A, product.B, product.C = call.slot[0], call.slot[1], call.slot[2]
-        gemm(call.dtype, &product, threads_for(call), call.scratch)
+        pointwise_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
         return
     plan(&g, &w)
     w.dy, w.dw = <const char*>call.slot[1], <char*>call.slot[2]

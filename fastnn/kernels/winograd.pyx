@@ -259,6 +259,7 @@ cdef void outer_body(void* context, int64_t block, int worker) noexcept nogil:
     s.rows, s.n, s.runs, s.run = g.K, min(w.width, g.n - column), 1, &run
     s.xskip, s.yskip, s.xstep, s.ystep = 0, column, w.vrow, w.mrow
     s.c, s.rsc, s.load = w.u + (point * w.ustride + strip * g.K * w.width) * e, w.width, w.first > 0
+    s.next_x = s.next_y = NULL
     g.kernels.outer(&s)
 
 
