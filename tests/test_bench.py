@@ -1,6 +1,10 @@
 """The benchmark command on cases of microseconds: what it does with faults, files and earlier runs."""
+import importlib
 import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,3 +121,24 @@ def test_every_case_has_a_name_of_its_own(monkeypatch):
     names = [(c.group, c.name) for c in all_cases()]
     assert len(names) == len(set(names)) and {group for group, _ in names} == set(GROUPS)
     assert all((bar.least is None) != (bar.most is None) for bar in BARS)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs /proc")
+def test_load_tells_others_from_our_own_processes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    load = importlib.import_module("bench.load")
+    second, cores = os.sysconf("SC_CLK_TCK"), len(os.sched_getaffinity(0))
+    before = load.own_ticks()
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+    assert load.own_ticks() - before >= 0.25 * second
+    other = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"], start_new_session=True)
+    try:
+        time.sleep(0.1)
+        listener, before = load.Load(), load.own_ticks()
+        time.sleep(0.6)
+        assert 0.4 / cores <= listener.others() <= 1 and load.own_ticks() - before < 0.3 * second
+    finally:
+        other.kill()
+        other.wait()
