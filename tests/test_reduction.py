@@ -201,6 +201,16 @@ def test_counts_and_distinct():
         close(got, want)
     for got, want in zip(fn.unique_consecutive(fn.tensor(a), True, True), torch.unique_consecutive(t, True, True)):
         close(got, want)
+    for f in (fn.unique, fn.unique_consecutive):
+        with pytest.raises(TypeError, match=r"argument 'input' \(position 1\) must be Tensor, not int"):
+            f(3)
+        with pytest.raises(IndexError, match=r"Dimension out of range \(expected to be in range of \[-1, 0\], but got 1\)"):
+            f(fn.zeros(3), dim=1)
+        with pytest.raises(IndexError, match="Dimension specified as 0 but tensor has no dimensions"):
+            f(fn.zeros(()), dim=0)
+        with pytest.raises(RuntimeError, match="There are 0 sized dimensions"):
+            f(fn.zeros(2, 0), dim=0)
+        assert f(fn.tensor([[1, 1], [1, 1]]), dim=-1).tolist() == [[1], [1]]
     close(fn.count_nonzero(fn.tensor(a)), torch.count_nonzero(t))
     close(fn.histc(fn.tensor(a).float(), 4, 0, 4), torch.histc(t.float(), 4, 0, 4))
     edges = np.array([0.0, 1.0, 2.5])

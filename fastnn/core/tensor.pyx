@@ -312,13 +312,17 @@ cdef class Tensor:
 
     @property
     def data(self):
-        return wrap_view(self.array, self)
+        """The same memory outside the graph; unlike with `detach()`, in-place changes through it are not counted."""
+        cdef Tensor t = wrap_view(self.array, self)
+        t._storage = Storage.__new__(Storage)
+        return t
 
     @data.setter
     def data(self, value):
         cdef Tensor t = as_tensor(value)
-        self.array = t.array
-        self._storage = t._storage
+        if t.array is not self.array:
+            self.array = t.array
+            self._storage = t._storage
 
     @property
     def _version(self):
@@ -614,11 +618,6 @@ def from_array(array, bint requires_grad=False):
     if requires_grad:
         t.requires_grad = True
     return t
-
-
-def view_of(Tensor t, np.ndarray array):
-    """Wrap an array that is a view of t's memory (outside the graph): shares t's version counter."""
-    return wrap_view(array, t)
 
 
 def rebuild(kind, np.ndarray array, bint requires_grad, attributes):

@@ -114,11 +114,6 @@ def view(str name, Tensor x, np.ndarray array, rule):
     return attach_view(array, make_node(name, rule, ()), x)
 
 
-def outside_graph(Tensor x, np.ndarray array):
-    """A view of x's memory that takes no part in the graph."""
-    return wrap_view(array, x)
-
-
 def is_recording(*inputs):
     """Must an operation on these go on the tape?"""
     return any_wants(inputs)

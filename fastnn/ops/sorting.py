@@ -6,7 +6,7 @@ import numpy as np
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.joining import cat
-from fastnn.ops.promotion import INT64
+from fastnn.ops.promotion import INT64, require_tensors
 from fastnn.ops.reduce import running_array
 from fastnn.ops.shape import normalize_axis
 
@@ -250,9 +250,21 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
 
 
 # ---- distinct values ----------------------------------------------------------------------------------------------------
+def _axis_with_slices(dim, shape):
+    """The axis `dim` of a tensor whose slices along it have elements to compare."""
+    if not shape:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    axis = normalize_axis(dim, len(shape))
+    if 0 in shape[:axis] + shape[axis + 1:]:
+        raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+    return axis
+
+
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
     """The distinct elements (or slices along `dim`), sorted; also where they went and how often they occur."""
-    x = tensor_of(input).array
+    require_tensors("unique", input=input)
+    x = input.array
+    dim = None if dim is None else _axis_with_slices(dim, x.shape)
     values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, axis=dim)
     inverse = inverse.reshape(x.shape if dim is None else -1)
     found = [values] + [inverse] * return_inverse + [counts] * return_counts
@@ -262,7 +274,9 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
 
 def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
     """The elements without repetitions of their neighbour."""
-    x = tensor_of(input).array
+    require_tensors("unique_consecutive", input=input)
+    x = input.array
+    dim = None if dim is None else _axis_with_slices(dim, x.shape)
     a = x.reshape(-1) if dim is None else np.moveaxis(x, dim, 0)
     starts = np.ones(len(a), np.bool_)
     if len(a) > 1:
