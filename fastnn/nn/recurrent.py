@@ -12,7 +12,7 @@ from fastnn.nn.module import Module
 from fastnn.nn.utils.rnn import PackedSequence
 from fastnn.ops.dropout import dropout
 from fastnn.ops.joining import cat
-from fastnn.ops.recurrent import recurrent_layer
+from fastnn.ops.recurrent import is_regular, recurrent_layer, weights_of
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
@@ -37,6 +37,7 @@ class RNNBase(Module):
         self.proj_size = proj_size
         self._check_sizes()
         self._names = [[[f"{name}_l{layer}{suffix}" for name in NAMES] for suffix in self._suffixes()] for layer in range(num_layers)]
+        self._states = num_layers * len(self._suffixes())
         for layer in range(num_layers):
             for suffix in self._suffixes():
                 for name, shape in self._shapes(layer):
@@ -90,13 +91,11 @@ class RNNBase(Module):
         return [[getattr(self, f"{name}_l{layer}{suffix}") for name, _ in self._shapes(layer)]
                 for layer in range(self.num_layers) for suffix in self._suffixes()]
 
-    def _weights(self, layer):
-        """[w_ih, w_hh, b_ih, b_hh, w_hr] per direction, None where absent."""
-        get = self._parameters.get
-        return [[get(name) for name in names] for names in self._names[layer]]
-
     def forward(self, input, hx=None):
         """Run the sequence; see the class for shapes."""
+        if not self.batch_first and is_regular(input, hx, self._parameters["weight_ih_l0"], self.mode == "LSTM", self._states,
+                                               self.proj_size or self.hidden_size, self.hidden_size):
+            return self._layers(input, hx, None)
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
@@ -149,7 +148,7 @@ class RNNBase(Module):
         lstm, finals = self.mode == "LSTM", []
         if self.num_layers == 1:
             h0, c0 = (None, None) if hx is None else hx if lstm else (hx, None)
-            x, *states = recurrent_layer(self.mode, x, h0, c0, self._weights(0), sizes)
+            x, *states = recurrent_layer(self.mode, x, h0, c0, weights_of(self._parameters, self._names[0]), sizes)
             return x, tuple(states) if lstm else states[0]
         directions = len(self._names[0])
         for layer in range(self.num_layers):
@@ -157,7 +156,7 @@ class RNNBase(Module):
             h0 = c0 = None
             if hx is not None:
                 h0, c0 = (s[rows] for s in hx) if lstm else (hx[rows], None)
-            x, *states = recurrent_layer(self.mode, x, h0, c0, self._weights(layer), sizes)
+            x, *states = recurrent_layer(self.mode, x, h0, c0, weights_of(self._parameters, self._names[layer]), sizes)
             finals.append(states)
             if self.dropout and layer < self.num_layers - 1:
                 x = dropout(x, self.dropout, self.training)
@@ -181,13 +180,12 @@ class RNNBase(Module):
     def _check_states(self, hx, batch):
         if hx is None:
             return None
-        layers = self.num_layers * (2 if self.bidirectional else 1)
         width = self.proj_size or self.hidden_size
         if self.mode == "LSTM":
-            self._check_state("hidden[0]", hx[0], (layers, batch, width))
-            self._check_state("hidden[1]", hx[1], (layers, batch, self.hidden_size))
+            self._check_state("hidden[0]", hx[0], (self._states, batch, width))
+            self._check_state("hidden[1]", hx[1], (self._states, batch, self.hidden_size))
         else:
-            self._check_state("hidden", hx, (layers, batch, width))
+            self._check_state("hidden", hx, (self._states, batch, width))
         return hx
 
     def _check_state(self, name, state, shape):

@@ -55,6 +55,14 @@ cdef np.ndarray zeros(int64_t n, int64_t m, int typenum):
     return block[:n * m].reshape(n, m)
 
 
+cdef np.ndarray as_rows(np.ndarray a, np.npy_intp rows, np.npy_intp columns):
+    cdef np.npy_intp[2] shape
+    cdef np.PyArray_Dims dims
+    shape[0], shape[1] = rows, columns
+    dims.ptr, dims.len = shape, 2
+    return a if np.PyArray_NDIM(a) == 2 else np.PyArray_Newshape(a, &dims, np.NPY_CORDER)
+
+
 cdef np.ndarray part(Layer layer, np.ndarray states, int direction):
     """What one direction has of (directions, B, width); with a single direction there is nothing to cut."""
     return states if states is None or layer.directions == 1 else states[direction]
@@ -89,7 +97,7 @@ cdef int forward_direction(Layer layer, int d, np.ndarray h_last, np.ndarray c_l
     cdef np.ndarray bias = w[2]
     if bias is not None and layer.kind != GRU:
         bias = add(w[2], w[3], False)
-    product_into(layer.x, (<np.ndarray>w[0]).T, bias, gates, False)
+    product_into(layer.x, np.PyArray_Transpose(w[0], NULL), bias, gates, False)
     if layer.kind >= LSTM:
         states = empty_2d(layer.rows, layer.H, typenum)
     if w[4] is not None:
@@ -244,17 +252,20 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     cdef int typenum = np.PyArray_TYPE(x.array), d
     cdef np.npy_intp[3] shape
     cdef np.ndarray h_last, c_last = None
-    cdef object a = contiguous(x.array)
+    cdef np.ndarray a = contiguous(x.array)
     cdef RecurrentBackward node
     layer.kind = KINDS[kind]
     layer.directions = len(weights)
     layer.sizes = sizes
-    layer.T, layer.B = (a.shape[0], a.shape[1]) if sizes is None else (len(sizes), sizes[0])
-    layer.inputs = a.shape[-1]
-    layer.rows = a.size // layer.inputs if layer.inputs else layer.T * layer.B
+    if sizes is None:
+        layer.T, layer.B = np.PyArray_DIM(a, 0), np.PyArray_DIM(a, 1)
+        layer.rows = layer.T * layer.B
+    else:
+        layer.T, layer.B, layer.rows = len(sizes), sizes[0], np.PyArray_DIM(a, 0)
+    layer.inputs = np.PyArray_DIM(a, np.PyArray_NDIM(a) - 1)
     layer.H = np.PyArray_DIM(w_hh, 0) // GATES[layer.kind]
     layer.P = np.PyArray_DIM(w_hh, 1)
-    layer.x = a.reshape(layer.rows, layer.inputs)
+    layer.x = as_rows(a, layer.rows, layer.inputs)
     layer.weights = [[None if w is None else (<Tensor>w).array for w in direction] for direction in weights]
     shape[0], shape[1], shape[2] = layer.T, layer.B, layer.directions * layer.P
     layer.out = empty_2d(layer.rows, shape[2], typenum) if sizes is not None else empty(3, shape, typenum)
@@ -282,6 +293,39 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     node.extra = layer
     node.a = (<object>x.array).shape
     return attach_outputs(outputs, node, inputs)
+
+
+def weights_of(parameters, list names):
+    """[w_ih, w_hh, b_ih, b_hh, w_hr] per direction, None where absent."""
+    get = parameters.get
+    return [[get(name) for name in of_direction] for of_direction in names]
+
+
+cdef bint fits(object state, Tensor like, int64_t rows, int64_t batch, int64_t width):
+    """Is it a tensor (rows, batch, width) of the same dtype?"""
+    if not isinstance(state, Tensor):
+        return False
+    cdef np.ndarray a = (<Tensor>state).array
+    return (np.PyArray_NDIM(a) == 3 and np.PyArray_TYPE(a) == np.PyArray_TYPE(like.array) and np.PyArray_DIM(a, 0) == rows
+            and np.PyArray_DIM(a, 1) == batch and np.PyArray_DIM(a, 2) == width)
+
+
+def is_regular(input, hx, Tensor weight, bint lstm, int64_t states, int64_t width, int64_t hidden):
+    """Would every check of a layer's input (T, N, I) and of its states in torch's form pass?  In one call, for short sequences."""
+    if not isinstance(input, Tensor):
+        return False
+    cdef np.ndarray a = (<Tensor>input).array
+    if np.PyArray_NDIM(a) != 3 or np.PyArray_DIM(a, 0) == 0:
+        return False
+    cdef int64_t N = np.PyArray_DIM(a, 1)
+    if not fits(input, weight, np.PyArray_DIM(a, 0), N, np.PyArray_DIM(weight.array, 1)):
+        return False
+    if hx is None:
+        return True
+    if not lstm:
+        return fits(hx, weight, states, N, width)
+    return (isinstance(hx, tuple) and len(<tuple>hx) == 2 and fits((<tuple>hx)[0], weight, states, N, width)
+            and fits((<tuple>hx)[1], weight, states, N, hidden))
 
 
 cdef np.ndarray initial(Tensor given, int64_t directions, int64_t B, int64_t width, int typenum):
