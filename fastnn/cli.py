@@ -9,6 +9,7 @@ from pathlib import Path
 import fastnn
 import fastnn.kernels.native as native
 from fastnn.tour import chapters
+from fastnn.tour.filters import check_target, save_filters
 
 PEER_SECONDS = 4.0      # for all networks together: on a busy machine torch can take minutes
 
@@ -16,12 +17,15 @@ PEER_SECONDS = 4.0      # for all networks together: on a busy machine torch can
 def main(arguments=None):
     """Run a command and return the exit status."""
     parser = argparse.ArgumentParser(prog="fastnn", description="Neural networks on the CPU.")
-    parser.set_defaults(command=tour, networks=[], torch=True)
+    parser.set_defaults(command=tour, networks=[], torch=True, filters=None)
     commands = parser.add_subparsers(metavar="command")
     names = [chapter.name for chapter in chapters()]
+    pictured = [chapter.name for chapter in chapters() if shows_filters(chapter)]
     command = commands.add_parser("tour", help="train small networks on the bundled digits (the default)")
     command.add_argument("networks", nargs="*", metavar="network", help=f"which of {', '.join(names)}; default: all")
     command.add_argument("--no-torch", dest="torch", action="store_false", help="do not compare with torch")
+    command.add_argument("--filters", metavar="FILE", help=f"save the filters of the first layer of {', '.join(pictured)} as a picture "
+                         "(needs matplotlib)")
     command = commands.add_parser("config", help="show versions, instruction set and threads")
     command.set_defaults(command=config)
     command = commands.add_parser("bench", add_help=False, help="measure fastnn beside its peers; options as of `python -m bench`")
@@ -32,6 +36,13 @@ def main(arguments=None):
     for name in options.networks:
         if name not in names:
             parser.error(f"no network {name!r} in the tour; there are {', '.join(names)}")
+    if options.filters is not None:
+        if options.networks and not set(pictured) & set(options.networks):
+            parser.error(f"--filters shows the first layer of {' or '.join(pictured)}, not of {', '.join(options.networks)}")
+        try:
+            check_target(options.filters)
+        except (ImportError, ValueError, OSError) as error:
+            parser.error(f"--filters: {error}")
     return options.command(options)
 
 
@@ -46,9 +57,17 @@ def tour(options):
     for chapter, ours in zip(asked, results, strict=True):
         if peer is not None and chapter.peer:
             report(chapter, peer, ours, PEER_SECONDS / len(asked))
+    if options.filters is not None:
+        chapter, ours = next(pair for pair in zip(asked, results, strict=True) if shows_filters(pair[0]))
+        save_filters(chapter.filters(ours.network), options.filters)
+        print(f"\nThe filters of the first layer of {chapter.name}: {options.filters}")
     if options.torch and peer is None:
         print("\ntorch is not installed: no comparison")
     return 0
+
+
+def shows_filters(chapter):
+    return getattr(chapter, "filters", None) is not None
 
 
 def report(chapter, library, ours=None, seconds=None):

@@ -10,6 +10,7 @@ import fastnn
 from fastnn import cli
 from fastnn.checkout import built_path
 from fastnn.tour import chapters
+from fastnn.tour.filters import save_filters
 
 
 @pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.name)
@@ -38,6 +39,41 @@ def test_tour_beside_torch(capsys, monkeypatch):
     monkeypatch.setattr(cli, "PEER_SECONDS", 0.0)
     assert cli.main(["tour", "dnn"]) == 0
     assert "x as fast" in (text := capsys.readouterr().out) and "stopped after 1 of" in text
+
+
+def test_filters_as_a_picture(capsys, tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="the picture is drawn by matplotlib, which is not installed")
+    target = tmp_path / "filters.png"
+    assert cli.main(["tour", "cnn", "--no-torch", "--filters", str(target)]) == 0
+    assert str(target) in capsys.readouterr().out
+    pixels = image.imread(target)[..., :3]
+    red, blue = pixels[..., 0] > pixels[..., 2] + 0.3, pixels[..., 2] > pixels[..., 0] + 0.3
+    assert red.mean() > 0.01 and blue.mean() > 0.01 and pixels.min(-1).max() == 1      # both signs, on white
+
+
+def test_filters_lie_in_order_on_one_scale(tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="the picture is drawn by matplotlib, which is not installed")
+    weight = fastnn.tensor([-1.0, 1.0, 0.0]).reshape(3, 1, 1, 1)
+    save_filters(weight, tmp_path / "filters.png")
+    pixels = image.imread(tmp_path / "filters.png")[..., :3]
+    places = [pixels[pixels.shape[0] // 2, int(pixels.shape[1] * (i + 0.5) / 3)] for i in range(3)]
+    assert places[0][2] > places[0][0] + 0.2 and places[1][0] > places[1][2] + 0.2 and places[2].min() > 0.9
+
+
+def test_filters_that_cannot_be_saved(capsys, monkeypatch, tmp_path):
+    def message(*arguments):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["tour", *arguments])
+        assert end.value.code == 2 and not (captured := capsys.readouterr()).out       # before any training
+        return captured.err
+
+    assert "first layer of cnn, not of dnn, lstm" in message("dnn", "lstm", "--filters", "filters.png")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib.figure", None)
+        assert 'need the package matplotlib: pip install "fastnn-cpu[full]"' in message("--filters", "filters.png")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    assert "names no format" in message("--filters", str(tmp_path / "filters.text"))
+    assert "no folder" in message("cnn", "--filters", str(tmp_path / "nowhere" / "filters.png"))
 
 
 def test_config_prints(capsys):

@@ -5,6 +5,7 @@ Each network is one file here, found by itself: a module with a ``CHAPTER``, an 
     order, name, title           its place, the name on the command line, one line that describes it
     run(library, progress)       train and test it with fastnn, or with torch where it has the same names -> Result
     peer                         can torch run it too?
+    filters(network)             optional: the weights of its first layer, where a picture of them tells something
 
 A network that classifies digits by backpropagation is a `Classifier` and needs nothing but its layers.
 """

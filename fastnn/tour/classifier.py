@@ -18,6 +18,7 @@ class Result:
     samples: int            # seen in training, all epochs together
     epochs: int
     planned: int            # epochs there would have been, had nobody stopped it
+    network: object = None  # as it was trained
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Classifier:
     batch_size: int = 64
     learning_rate: float = 3e-3
     peer: bool = True
+    filters: Callable | None = None     # trained network -> weights of its first layer, worth a picture
 
     def run(self, library, progress=iter):
         """Train with `library` (fastnn or torch) and test.
@@ -53,7 +55,7 @@ class Classifier:
         model.eval()
         with library.no_grad():
             accuracy = (model(x_test).argmax(1) == y_test).float().mean().item()
-        return Result(accuracy, len(y_test), seconds, epochs * len(y), epochs, self.epochs)
+        return Result(accuracy, len(y_test), seconds, epochs * len(y), epochs, self.epochs, model)
 
     def train(self, library, x, y, epochs):
         """The training loop: the trained network and the number of epochs."""

@@ -12,4 +12,4 @@ def network(nn):
 
 
 CHAPTER = Classifier(order=2, name="cnn", title="CNN: three convolutions with batch normalisation, ReLU and pooling",
-                     network=network, sample_shape=(1, 8, 8), epochs=20)
+                     network=network, sample_shape=(1, 8, 8), epochs=20, filters=lambda network: network[0].weight)
