@@ -85,6 +85,105 @@ def test_class_rbm():
     np.testing.assert_allclose(nn.functional.softmax(net(ROWS), 1).array[0], [.35788518, .27493852, .36717629], atol=1e-8)
 
 
+def label_machine():
+    """A 4 x 3 machine with 3 classes, its 48 states (x, y one-hot) and the 8 of h."""
+    net, rng = nn.ClassRBM(4, 3, 3, dtype=np.float64), np.random.default_rng(0)
+    for p in net.parameters():
+        p.array[...] = 0.7 * rng.standard_normal(p.shape)
+    x, y = np.repeat(states(4), 3, 0), np.tile(np.eye(3), (16, 1))
+    return net, x, y, states(3)
+
+
+def test_class_rbm_energies_by_enumeration():
+    net, x, y, h = label_machine()
+    W, U, c, d, b = (p.array for p in (net.weight, net.label_weight, net.hbias, net.label_bias, net.vbias))
+    joint = x @ b[:, None] + y @ d[:, None] + h @ c + (x @ W.T + y @ U.T) @ h.T
+    exact = -np.logaddexp.reduce(joint, 1)
+    np.testing.assert_allclose(net.free_energy(x, y.argmax(1)).array, exact, atol=1e-14)
+    np.testing.assert_allclose(net.free_energy(states(4)).array, -np.logaddexp.reduce(-exact.reshape(16, 3), 1), atol=1e-14)
+    p = np.exp(-exact.reshape(16, 3))
+    np.testing.assert_allclose(nn.functional.softmax(net(states(4)), 1).array, p / p.sum(1, keepdims=True), atol=1e-14)
+
+
+@pytest.mark.parametrize(("labelled", "k"), [(True, 1), (True, 3), (False, 1)])
+def test_class_rbm_contrastive_gradient_is_right_on_average(labelled, k):
+    """Against CD-k with the chains over (x, y) summed out, every parameter."""
+    net, x, y, h = label_machine()
+    W, U, c, d, b = (p.array for p in (net.weight, net.label_weight, net.hbias, net.label_bias, net.vbias))
+    up = 1 / (1 + np.exp(-(x @ W.T + y @ U.T + c)))
+    to_h = np.prod(np.where(h > 0, up[:, None], 1 - up[:, None]), 2)
+    q = 1 / (1 + np.exp(-(h @ W + b)))
+    labels = np.exp(h @ U + d)
+    labels /= labels.sum(1, keepdims=True)
+    to_xy = np.prod(np.where(x > 0, q[:, None], 1 - q[:, None]), 2) * labels[:, y.argmax(1)]
+    rows = np.array([[1, 0, 1, 0], [0, 1, 1, 1], [1, 1, 0, 0.]])
+    classes = np.array([0, 2, 1])
+    at_rows = (x == rows[:, None]).all(2).astype(float)
+    of_class = nn.functional.softmax(net(x), 1).array[np.arange(48), y.argmax(1)]
+    start = (at_rows * (y.T[classes] if labelled else of_class)).mean(0)
+    end = start @ np.linalg.matrix_power(to_h @ to_xy, k)
+    if not labelled:                # F(x): classes are summed out in both phases
+        end = np.repeat(end.reshape(16, 3).sum(1), 3) * of_class
+    change = end - start
+    expected = {"weight": (up.T * change) @ x, "label_weight": (up.T * change) @ y, "hbias": change @ up, "label_bias": change @ y,
+                "vbias": change @ x}
+    fastnn.manual_seed(4)
+    n = 30000
+    net.contrastive_loss(np.tile(rows, (n, 1)), np.tile(classes, n) if labelled else None, k).backward()
+    for name, p in net.named_parameters():
+        np.testing.assert_allclose(p.grad.array, expected[name], atol=4 * 0.5 / np.sqrt(3 * n), err_msg=name)
+
+
+def test_class_rbm_hybrid_loss_is_the_sum_of_its_parts():
+    net, x, y, _ = label_machine()
+    classes, free = y.argmax(1), np.random.default_rng(1).random((5, 4))
+
+    def gradients(loss):
+        fastnn.manual_seed(6)
+        net.zero_grad()
+        loss().backward()
+        return [0.0 if p.grad is None else p.grad.array.copy() for p in net.parameters()]
+
+    def by_hand():
+        return (nn.functional.cross_entropy(net(x), fastnn.from_numpy(classes)) + 0.3 * net.contrastive_loss(x, classes, 2)
+                + 0.2 * net.contrastive_loss(free, k=2))
+
+    for a, b in zip(gradients(lambda: net.hybrid_loss(x, classes, 0.3, free, 0.2, k=2)), gradients(by_hand), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-15)
+    discriminative = gradients(lambda: net.hybrid_loss(x * 3, classes, alpha=0))
+    assert np.all(discriminative[-1] == 0) and discriminative[0].any()
+
+
+def test_class_rbm_learns_the_joint_distribution():
+    fastnn.manual_seed(0)
+    net = nn.ClassRBM(6, 8, 2, dtype=np.float64)
+    classes, x = np.array([0, 1, 1, 0]), states(6)
+    opt = optim.SGD(net.parameters(), lr=0.2, momentum=0.5)
+    for _ in range(1500):
+        opt.zero_grad()
+        net.hybrid_loss(np.repeat(ROWS, 10, 0), np.repeat(classes, 10), alpha=1.0).backward()
+        opt.step()
+    log_z = np.logaddexp.reduce(-net.free_energy(x).array)
+    assert (-net.free_energy(ROWS, classes).array - log_z).mean() > -2.6      # -4.85 at the start, -1.39 at best
+    assert (net(ROWS).argmax(1).array == classes).all()
+
+
+def test_class_rbm_messages():
+    net = nn.ClassRBM(4, 3, 3)
+    for x, y, kind, words in (([[2.0] * 4], [0], ValueError, r"\[0, 1\]"), ([[0.0] * 4], [3], ValueError, "from 0 to 2"),
+                              ([[0.0] * 4], [-1], ValueError, "from 0 to 2"), ([[0.0] * 4], [0, 1], RuntimeError, "one per row"),
+                              ([[0.0] * 4], [0.5], TypeError, "integers"), (np.zeros((0, 4)), np.zeros(0, int), ValueError, "no rows")):
+        with pytest.raises(kind, match=words):
+            net.contrastive_loss(np.array(x), y)
+    with pytest.raises(ValueError, match="alpha"):
+        net.hybrid_loss(np.zeros((1, 4)), [0], alpha=-1)
+    with pytest.raises(ValueError, match="k must"):
+        net.contrastive_loss(np.zeros((1, 4)), [0], k=0)
+    net.weight.array[0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match="lower lr"):
+        net.contrastive_loss(np.ones((1, 4)), [0])
+
+
 def expected_cd(rbm, k):
     """Gradient of CD-k with the chains summed out."""
     v, h = states(6), states(4)
