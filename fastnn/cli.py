@@ -24,8 +24,8 @@ def main(arguments=None):
     command = commands.add_parser("tour", help="train small networks on the bundled digits (the default)")
     command.add_argument("networks", nargs="*", metavar="network", help=f"which of {', '.join(names)}; default: all")
     command.add_argument("--no-torch", dest="torch", action="store_false", help="do not compare with torch")
-    command.add_argument("--filters", metavar="FILE", help=f"save the filters of the first layer of {', '.join(pictured)} as a picture "
-                         "(needs matplotlib)")
+    command.add_argument("--filters", metavar="FILE", help=f"save the filters of the first layer of {' or '.join(pictured)} (the "
+                         "first that is asked for) as a picture; needs matplotlib")
     command = commands.add_parser("config", help="show versions, instruction set and threads")
     command.set_defaults(command=config)
     command = commands.add_parser("bench", add_help=False, help="measure fastnn beside its peers; options as of `python -m bench`")
@@ -53,15 +53,15 @@ def tour(options):
     asked = [chapter for chapter in chapters() if not options.networks or chapter.name in options.networks]
     # torch is imported after fastnn's networks have run, so that its threads and its import cost them nothing.
     results = [report(chapter, fastnn) for chapter in asked]
-    peer = torch_with(threads) if options.torch else None
-    for chapter, ours in zip(asked, results, strict=True):
-        if peer is not None and chapter.peer:
-            report(chapter, peer, ours, PEER_SECONDS / len(asked))
+    compared = [(chapter, ours) for chapter, ours in zip(asked, results, strict=True) if chapter.peer and options.torch]
+    peer = torch_with(threads) if compared else None
+    for chapter, ours in compared if peer else []:
+        report(chapter, peer, ours, PEER_SECONDS / len(compared))
     if options.filters is not None:
         chapter, ours = next(pair for pair in zip(asked, results, strict=True) if shows_filters(pair[0]))
         save_filters(chapter.filters(ours.network), options.filters)
         print(f"\nThe filters of the first layer of {chapter.name}: {options.filters}")
-    if options.torch and peer is None:
+    if compared and peer is None:
         print("\ntorch is not installed: no comparison")
     return 0
 
@@ -76,8 +76,7 @@ def report(chapter, library, ours=None, seconds=None):
         print(f"\n{chapter.title}")
     result = chapter.run(library, progress_bar(chapter.name) if ours is None else at_most(seconds))
     speed = result.samples / result.seconds
-    line = (f"  {library.__name__:6s}  {result.accuracy:6.1%} of {result.held_out} held-out digits   "
-            f"{result.seconds:6.2f} s   {speed:9,.0f} samples/s")
+    line = f"  {library.__name__:6s}  {result.achieved}   {result.seconds:6.2f} s   {speed:9,.0f} samples/s"
     if ours is not None:
         line += f"   {chapter.name}: fastnn is {ours.samples / ours.seconds / speed:.1f} x as fast"
     if result.epochs < result.planned:

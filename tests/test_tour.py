@@ -4,20 +4,44 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastnn
 from fastnn import cli
 from fastnn.checkout import built_path
 from fastnn.tour import chapters
+from fastnn.tour.classifier import Classifier
 from fastnn.tour.filters import save_filters
 
+CHAPTERS = {chapter.name: chapter for chapter in chapters()}
 
-@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.name)
+
+@pytest.mark.parametrize("chapter", [c for c in CHAPTERS.values() if isinstance(c, Classifier)], ids=lambda chapter: chapter.name)
 def test_chapter_learns(chapter):
     result = chapter.run(fastnn)
     assert result.accuracy >= 0.97 and result.held_out == 360 and result.epochs == result.planned
     assert result.seconds > 0 and result.samples == result.epochs * 1437
+
+
+def test_machine_learns_to_rebuild():
+    result = CHAPTERS["rbm"].run(fastnn)
+    assert result.after < 0.4 * result.before and result.held_out == 360 and result.epochs == result.planned
+    assert f"{result.before:.4f} -> {result.after:.4f}" in result.achieved and result.samples == result.epochs * 1437
+
+
+def test_pre_training_helps_with_few_labels():
+    result = CHAPTERS["dbn"].run(fastnn)
+    better = [ours > theirs for ours, theirs in zip(result.pretrained, result.random, strict=True)]
+    assert len(better) == 5 and sum(better) >= 4
+    assert np.mean(result.pretrained) > np.mean(result.random) + 0.015 and np.mean(result.random) > 0.8
+    assert f"{np.mean(result.pretrained):.1%}" in result.achieved and f"{np.mean(result.random):.1%}" in result.achieved
+
+
+@pytest.mark.parametrize("name", ["rbm", "dbn"])
+def test_machines_stop_early(name):
+    first, second = (CHAPTERS[name].run(fastnn, cli.at_most(0)) for _ in range(2))
+    assert first.epochs == 1 < first.planned and first.achieved == second.achieved
 
 
 def test_same_run_twice():
@@ -30,8 +54,9 @@ def test_tour_prints(capsys, monkeypatch):
     assert cli.main([]) == 0
     text = capsys.readouterr().out
     assert f"fastnn {fastnn.__version__}" in text and "held-out digits" in text and "torch is not installed" in text
-    assert cli.main(["tour", "dnn", "--no-torch"]) == 0
-    assert "torch" not in capsys.readouterr().out
+    for arguments in (["tour", "dnn", "--no-torch"], ["tour", "rbm"]):      # not asked for; torch has no such machine
+        assert cli.main(arguments) == 0
+        assert "torch" not in capsys.readouterr().out
 
 
 def test_tour_beside_torch(capsys, monkeypatch):
@@ -41,10 +66,11 @@ def test_tour_beside_torch(capsys, monkeypatch):
     assert "x as fast" in (text := capsys.readouterr().out) and "stopped after 1 of" in text
 
 
-def test_filters_as_a_picture(capsys, tmp_path):
+@pytest.mark.parametrize("name", ["cnn", "rbm"])
+def test_filters_as_a_picture(name, capsys, tmp_path):
     image = pytest.importorskip("matplotlib.image", reason="the picture is drawn by matplotlib, which is not installed")
     target = tmp_path / "filters.png"
-    assert cli.main(["tour", "cnn", "--no-torch", "--filters", str(target)]) == 0
+    assert cli.main(["tour", name, "--no-torch", "--filters", str(target)]) == 0
     assert str(target) in capsys.readouterr().out
     pixels = image.imread(target)[..., :3]
     red, blue = pixels[..., 0] > pixels[..., 2] + 0.3, pixels[..., 2] > pixels[..., 0] + 0.3
@@ -67,7 +93,7 @@ def test_filters_that_cannot_be_saved(capsys, monkeypatch, tmp_path):
         assert end.value.code == 2 and not (captured := capsys.readouterr()).out       # before any training
         return captured.err
 
-    assert "first layer of cnn, not of dnn, lstm" in message("dnn", "lstm", "--filters", "filters.png")
+    assert "first layer of cnn or rbm, not of dnn, lstm" in message("dnn", "lstm", "--filters", "filters.png")
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "matplotlib.figure", None)
         assert 'need the package matplotlib: pip install "fastnn-cpu[full]"' in message("--filters", "filters.png")
