@@ -29,8 +29,8 @@ class Machine:
 
     order: int = 5
     name: str = "rbm"
-    title: str = "RBM: 64 hidden units learn to rebuild digits by contrastive divergence"
-    hidden: int = 64
+    title: str = "RBM: 36 hidden units learn to rebuild digits by contrastive divergence"
+    hidden: int = 36
     epochs: int = 100
     batch_size: int = 50
     peer: bool = False
