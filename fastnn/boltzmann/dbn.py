@@ -1,13 +1,16 @@
 """Deep belief networks: machines stacked, pre-trained layer by layer."""
+from fastnn.boltzmann import up_down
 from fastnn.boltzmann.rbm import RBM
 from fastnn.boltzmann.training import fit, transform
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
+from fastnn.nn import functional as F
 from fastnn.nn.activation import ReLU, Sigmoid
-from fastnn.nn.container import ModuleList, Sequential
+from fastnn.nn.container import ModuleList, ParameterList, Sequential
 from fastnn.nn.dropout import Dropout
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter
 
 __all__ = ["DBN"]
 
@@ -26,6 +29,12 @@ class DBN(Module):
     device, dtype : as in `RBM`
     **options : of the first RBM
 
+    Attributes
+    ----------
+    rbms : ModuleList of RBM
+    generative : ParameterList or None
+        Weights of the down-pass below the top machine, once `untie` has parted them from those of the up-pass.
+
     References
     ----------
     Hinton, Osindero and Teh, A fast learning algorithm for deep belief nets, 2006.
@@ -43,6 +52,7 @@ class DBN(Module):
             layers.append(RBM(inputs, outputs, below, kinds[n], device, dtype, **(options if n == 0 else {})))
             below = "gaussian" if kinds[n] == "relu" else "bernoulli"
         self.rbms = ModuleList(layers)
+        self.generative = None
 
     def forward(self, v):
         for rbm in self.rbms:
@@ -63,16 +73,57 @@ class DBN(Module):
                 X = from_array(transform(rbm, X))
         return self
 
+    # ---- the generative model ----------------------------------------------------------------------------------------
+    @property
+    def untied(self):
+        """Has the down-pass weights of its own?"""
+        return self.generative is not None
+
+    def untie(self):
+        """Part the weights of the down-pass from those of the up-pass, of equal values at first, below the top machine.
+
+        Needed before an optimizer for `up_down_loss` is made and before a state of an untied network is loaded.
+        """
+        if not self.untied:
+            self.generative = ParameterList([Parameter(from_array(rbm.weight.array.copy())) for rbm in list(self.rbms)[:-1]])
+        return self
+
+    def down_weight(self, n):
+        """The weight (n_hidden, n_visible) by which machine n generates the layer below it."""
+        return self.generative[n] if self.untied and n < len(self.rbms) - 1 else self.rbms[n].weight
+
+    def up_down_loss(self, v, k=1, generator=None):
+        """A loss whose gradient is the step of the up-down algorithm: see `fastnn.boltzmann.up_down.up_down_loss`."""
+        return up_down.up_down_loss(self, v, k, generator)
+
+    def up_down(self, X, epochs=10, **options):
+        """Fine-tune all layers as one generative model: see `fastnn.boltzmann.up_down.fit`."""
+        return up_down.fit(self, X, epochs, **options)
+
+    def log_prob_bound(self, v, log_z=None, draws=100, generator=None):
+        """A lower bound of log p(v) of every row, estimated by draws of the hidden units.
+
+        Parameters
+        ----------
+        v : rows of data
+        log_z : float, default by enumeration
+            log Z of the top machine, from its `ais_log_partition` where it is large.
+        draws : int, default 100
+        """
+        return up_down.log_prob_bound(self, v, log_z, draws, generator)
+
     def sample(self, n, k=1000, generator=None):
         """n rows: k Gibbs steps of the top machine, then one pass down."""
         top = self.rbms[-1]
         with no_grad():
             zeros = from_array(top.vbias.array[None].repeat(n, 0) * 0)
             v = top.gibbs(top.units.sample(zeros, None, generator), k, generator=generator)
-            for rbm in list(self.rbms)[-2::-1]:
-                v = rbm.sample_visible(v, None, generator)
+            for layer in reversed(range(len(self.rbms) - 1)):
+                rbm = self.rbms[layer]
+                v = rbm.units.sample(F.linear(v, self.down_weight(layer).t(), rbm.vbias), None, generator)
         return v
 
+    # ---- hand-over ---------------------------------------------------------------------------------------------------
     def to_mlp(self, n_out=None, activation=None, dropout=0.0):
         """A `Sequential` that starts from copies of the stack's weights.
 
@@ -100,7 +151,7 @@ class DBN(Module):
             encode = Linear(rbm.n_visible, rbm.n_hidden, dtype=rbm.weight.dtype)
             copy_into(encode, rbm.weight.array, rbm.hbias.array)
             decode = Linear(rbm.n_hidden, rbm.n_visible, dtype=rbm.weight.dtype)
-            copy_into(decode, rbm.weight.array.T, rbm.vbias.array)
+            copy_into(decode, self.down_weight(n).array.T, rbm.vbias.array)
             up += [encode] if n == len(rbms) - 1 else [encode, Sigmoid()]
             down[:0] = [decode] if rbm.visible == "gaussian" else [decode, Sigmoid()]
         return Sequential(*up, *down)
