@@ -3,20 +3,23 @@
 A fused call computes the same bits as the calls it replaces.  To add a pattern, write a function that looks at calls i and
 i + 1 and returns the names it joined (or None), and list it in PATTERNS.
 """
+from libc.stdint cimport int64_t
 from libc.string cimport memmove
 
 from fastnn.core.launch cimport Launch
 from fastnn.core.recording cimport INSIDE, Place, Recording
+from fastnn.kernels.conv cimport G_, N_, O_, OUT_, RELU_
 from fastnn.kernels.native cimport FN_SLOTS
 from fastnn.kernels.pointwise cimport unary_code
 
 cdef int RELU = unary_code("relu")
 
-# size[] and slots of "matmul" (kernels/gemm.pyx) and "unary" (kernels/pointwise.pyx)
+# size[] and slots of "matmul" (kernels/gemm.pyx), "conv_forward" (kernels/conv.pyx) and "unary" (kernels/pointwise.pyx)
 cdef enum:
     M, N
     MATMUL_RELU = 9
     MATMUL_C = 3
+    CONV_Y = 3
     UNARY_CODE = 0, UNARY_N, UNARY_X = 0, UNARY_Y
 
 
@@ -57,6 +60,26 @@ def relu_into_matmul(Recording recording, int i, kept):
     return "matmul + relu"
 
 
+def relu_into_convolution(Recording recording, int i, kept):
+    """y = relu(c) behind a convolution that makes c, used for nothing else: its tile stores y."""
+    cdef Launch* convolution = &recording.calls[i]
+    cdef Launch* after = &recording.calls[i + 1]
+    cdef int64_t* size = convolution.call.size
+    cdef Place* c = &recording.places[i * FN_SLOTS + CONV_Y]
+    cdef Place* x = &recording.places[(i + 1) * FN_SLOTS + UNARY_X]
+    if convolution.call.kernel.name != b"conv_forward" or after.call.kernel.name != b"unary":
+        return None
+    if after.call.size[UNARY_CODE] != RELU or size[RELU_] or not passes_straight(recording, c, x, i, kept):
+        return None
+    if after.call.size[UNARY_N] != size[N_] * size[G_] * size[O_] * size[OUT_] * size[OUT_ + 1] * size[OUT_ + 2]:
+        return None
+    size[RELU_] = 1
+    c[0] = recording.places[(i + 1) * FN_SLOTS + UNARY_Y]
+    recording.buffers[x.which][1] = recording.buffers[x.which][2] = -1
+    remove(recording, i + 1)
+    return "convolution + relu"
+
+
 cdef bint passes_straight(Recording recording, Place* written, Place* read, int i, kept):
     """Is what call i writes a buffer that only call i + 1 reads?"""
     if written.origin != INSIDE or read.origin != INSIDE or written.which != read.which or written.offset != read.offset:
@@ -79,4 +102,4 @@ cdef int remove(Recording recording, int i) except -1:
     return 0
 
 
-PATTERNS = [relu_into_matmul]
+PATTERNS = [relu_into_matmul, relu_into_convolution]
