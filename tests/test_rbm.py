@@ -254,6 +254,19 @@ def test_ais_within_its_error_bars(kind):
     assert hits >= 4
 
 
+def test_ais_covers_the_exact_value_as_often_as_its_bars_claim():
+    """100 seeds: within 3 standard errors nearly always, within 1 for about 68 of them (fewer: too narrow; more: too wide)."""
+    rbm = machine()
+    exact, wide, narrow = rbm.log_partition(), 0, 0
+    for seed in range(100):
+        fastnn.manual_seed(seed)
+        found = rbm.ais_log_partition(np.linspace(0, 1, 100), 100, np.zeros(6))
+        wide += found.low <= exact <= found.high
+        error = (np.exp(found.high - found.value) - 1) / 3
+        narrow += abs(np.exp(exact - found.value) - 1) <= error
+    assert wide >= 98 and 55 <= narrow <= 80, (wide, narrow)
+
+
 def test_centering_is_blind_to_flipped_data():
     rng = np.random.default_rng(0)
     v, s = (rng.integers(0, 2, (7, 6)).astype(np.float64) for _ in range(2))
@@ -294,6 +307,59 @@ def test_threads_and_compiled_step_give_the_same_bits():
             np.testing.assert_array_equal(same[0], w)
 
 
+class Csr:
+    """Rows in compressed form, with what a SciPy matrix shows of itself."""
+
+    def __init__(self, dense):
+        self.shape, self.dtype = dense.shape, dense.dtype
+        self.row, self.column = np.nonzero(dense)
+        self.value = dense[self.row, self.column]
+
+    def toarray(self):
+        dense = np.zeros(self.shape, self.dtype)
+        dense[self.row, self.column] = self.value
+        return dense
+
+    def __getitem__(self, rows):
+        return Csr(self.toarray()[rows])
+
+
+def sparse_matrix(dense, kind):
+    return Csr(dense) if kind == "duck" else getattr(pytest.importorskip("scipy.sparse"), kind)(dense)
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "duck"])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("visible", "method"), [("bernoulli", "cd"), ("bernoulli", "pcd"), ("multinomial", "cd")])
+def test_sparse_rows_train_as_dense_ones(visible, method, shuffle, kind):
+    rng = np.random.default_rng(0)
+    dense = (rng.random((70, 33)) < 0.2) * (rng.integers(1, 4, (70, 33)) if visible == "multinomial" else 1)
+    dense = dense.astype(np.float32)
+    dense[:, 0] = 1             # no empty documents
+    weights = []
+    for X in (dense, sparse_matrix(dense, kind)):
+        fastnn.manual_seed(3)
+        rbm = nn.RBM(33, 17, visible, dtype=np.float32).fit(X, 3, batch_size=20, shuffle=shuffle, method=method)
+        weights.append([p.array.copy() for p in rbm.parameters()])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian", "softmax", "multinomial"])
+def test_fit_gives_the_same_bits_for_any_number_of_threads(visible):
+    rng = np.random.default_rng(0)
+    X = {"bernoulli": rng.random((130, 60)), "gaussian": rng.standard_normal((130, 60)), "softmax": rng.integers(-1, 3, (130, 20)),
+         "multinomial": rng.integers(0, 3, (130, 60))}[visible]
+    before, results = fastnn.get_num_threads(), []
+    for threads in (1, 2):
+        fastnn.set_num_threads(threads)
+        fastnn.manual_seed(5)
+        rbm = nn.RBM(60, 50, visible, categories=3 if visible == "softmax" else None).fit(X, 2, batch_size=50, k=2)
+        results.append(np.concatenate([p.array.ravel() for p in rbm.parameters()]))
+    fastnn.set_num_threads(before)
+    np.testing.assert_array_equal(*results)
+
+
 def test_learning_raises_the_likelihood():
     fastnn.manual_seed(0)
     data = np.repeat(ROWS, 25, 0)
@@ -329,6 +395,32 @@ def test_messages():
         nn.RBM(6, 4)(np.zeros((2, 5)))
     with pytest.raises(ValueError, match="method"):
         nn.RBM(6, 4).contrastive_loss(ROWS, method="x")
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("bad", "visible", "words"), [
+    (1.5, "bernoulli", r"\[0, 1\].*scale the data"), (-0.1, "bernoulli", r"\[0, 1\].*scale the data"),
+    (np.nan, "bernoulli", r"\[0, 1\].*got values from nan"), (np.inf, "bernoulli", r"\[0, 1\]"),
+    (-1, "multinomial", "counts, whole numbers from 0; got values from -1"), (0.5, "multinomial", "whole numbers"),
+    (np.nan, "multinomial", "not finite; remove or fill in"), (np.nan, "gaussian", "not finite; remove or fill in"),
+    (-np.inf, "gaussian", "not finite; remove or fill in"), (np.nan, "softmax", "not finite"), (2.0, "softmax", "one-hot groups of 3")])
+def test_bad_values_stop_the_fit_and_say_what_to_change(bad, visible, words, sparse):
+    """One bad value in the last of many rows; nothing is clipped."""
+    X = np.tile([[1, 0, 0, 0, 1, 0.0]], (30, 1))
+    X[-1, 2] = bad
+    rbm = nn.RBM(6, 4, visible, categories=3 if visible == "softmax" else None)
+    with pytest.raises(ValueError, match=words):
+        rbm.fit(Csr(X) if sparse else X, 1, batch_size=10, shuffle=False)
+    for use in (rbm, rbm.free_energy, rbm.reconstruct, rbm.gibbs):
+        with pytest.raises(ValueError, match=words):
+            use(X)
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "pcd"}, {"centering": True}])
+def test_divergence_is_an_error_that_names_the_rate(options):
+    X = np.random.default_rng(0).standard_normal((60, 6)) * 30
+    with pytest.raises(FloatingPointError, match=r"no longer finite.*lr"), np.errstate(all="ignore"):
+        nn.RBM(6, 4, "gaussian").fit(X, 60, batch_size=20, lr=50.0, **options)
 
 
 def test_nn_loads_the_machines_when_asked():
