@@ -16,6 +16,23 @@ def test_mlp_equals_the_stack():
     assert dbn.sample(7, k=3).shape == (7, 6)
 
 
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_autoencoder_unrolls_the_stack(visible):
+    """Means up, a linear code, means down by the transposed weights; copies, not views."""
+    dbn, rng = nn.DBN([6, 5, 4, 3], visible, dtype=np.float64), np.random.default_rng(0)
+    for p in dbn.parameters():
+        p.array[...] = rng.standard_normal(p.shape)
+    first, second, top = dbn.rbms
+    x = rng.random((9, 6))
+    code = second(first(x)).array @ top.weight.array.T + top.hbias.array
+    down = second.mean_visible(top.mean_visible(fastnn.from_numpy(code)))
+    network = dbn.to_autoencoder()
+    np.testing.assert_allclose(network(fastnn.from_numpy(x)).detach().array, first.mean_visible(down).array, atol=1e-14)
+    for p in network.parameters():
+        p.array[...] = 0
+    assert all(p.array.any() for p in dbn.parameters())
+
+
 def test_second_machine_from_the_transposed_first_keeps_the_likelihood():
     dbn = nn.DBN([5, 4, 5], dtype=np.float64)
     first, second = dbn.rbms
