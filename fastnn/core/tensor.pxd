@@ -11,7 +11,9 @@ cdef class Tensor:
     cdef int index              # which of the node's outputs
     cdef bint requires          # a leaf that wants a gradient
     cdef bint retains           # a non-leaf that keeps its gradient
-    cdef bint is_view           # shares memory with another tensor
+    cdef Tensor base            # the tensor whose memory this one is a view of, where a change of one changes the other's gradient
+    cdef bint blind             # a view made while nothing was recorded
+    cdef long changes           # recorded in-place changes: of a base, how many; of a view, how many its node knows
     cdef object _grad
     cdef void* leaf             # its AccumulateGrad while a graph holds one
     cdef dict __dict__
@@ -28,6 +30,7 @@ cdef class AccumulateGrad(Leaf):
 
 cdef Tensor wrap(np.ndarray array)                      # a result without gradient
 cdef Tensor wrap_view(np.ndarray array, Tensor of)      # the same for a view: shares the version counter
+cdef Tensor share(np.ndarray array, Tensor of)          # the same for a tensor outside the graph, as detach() makes it
 cdef Tensor as_tensor(object x)                         # Tensor as it is; arrays, buffers, numbers wrapped without copy
 
 # A result with gradient: `node` becomes its maker, with edges to the inputs (None for an absent one).
@@ -38,7 +41,7 @@ cdef tuple attach_outputs(list arrays, Node node, list inputs)   # several outpu
 
 cdef inline bint wants(Tensor t) noexcept:
     """Does a gradient flow into t?"""
-    return t is not None and (t.requires or t.node is not None)
+    return t is not None and (t.requires or t.node is not None or (t.base is not None and t.base.node is not None))
 
 cdef inline bint recording(Tensor x, Tensor y=None, Tensor z=None) noexcept:
     """Must this operation go on the tape?"""
@@ -63,5 +66,9 @@ cdef inline int save_c(Node node, Tensor t) except -1:
     node.seen_c = node.watched_c.version
     return 0
 
-# After an in-place operation on x whose gradient rule is `node`: x becomes its output.
-cdef int rebase(Tensor x, Node node, list inputs) except -1
+cdef int link(Node node, list inputs) except -1         # give a node its edges to the makers of its inputs
+cdef Node node_of(Tensor t)                             # t.node, after the changes of what t is a view of
+
+# Filled by ops/region.pyx: the node of a view's gradient, from where it lies in the memory of its base.
+ctypedef Node (*region_rule)(np.ndarray base, np.ndarray part)
+cdef int set_region_rule(region_rule rule) except -1

@@ -11,24 +11,13 @@ from fastnn.core.launch cimport current_recorder, recorder_listens
 from fastnn.core.storage cimport Storage, storage_of
 from fastnn.core.tape cimport Leaf, Node, add, copy, grad_enabled, next_sequence, run, set_wrapper
 
+from fastnn.core.hooks import RemovableHook
+from fastnn.core.size import Size
+
 np.import_array()
 
 cdef extern from "Python.h":
     void PyType_Modified(type t)
-
-
-class Size(tuple):
-    """The shape of a tensor: a tuple that prints and counts as torch's."""
-
-    def numel(self):
-        n = 1
-        for d in self:
-            n *= d
-        return n
-
-    def __repr__(self):
-        return f"torch.Size({list(self)})"
-
 
 # Operators that need a C slot call what ops/ puts into this table (see `install`).
 OPERATORS = ("__add__ __sub__ __mul__ __truediv__ __floordiv__ __mod__ __pow__ __matmul__ __and__ __or__ __xor__ __lshift__ "
@@ -123,7 +112,7 @@ cdef class Tensor:
 
         Raises RuntimeError for a tensor that requires grad (use `detach()` first, or force=True).
         """
-        if not force and (self.requires or self.node is not None):
+        if not force and wants(self):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         leaves("numpy()")
         return self.array
@@ -140,13 +129,13 @@ cdef class Tensor:
         return self.array.item()
 
     def __array__(self, dtype=None, copy=None):     # no-cython-lint: NumPy's names
-        if self.requires or self.node is not None:
+        if wants(self):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         leaves("__array__")
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options):
-        if self.requires or self.node is not None:
+        if wants(self):
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
         leaves("__dlpack__")
         return self.array.__dlpack__(**options)
@@ -198,11 +187,11 @@ cdef class Tensor:
     # ---- gradient --------------------------------------------------------------------------------------
     @property
     def requires_grad(self):
-        return self.requires or self.node is not None
+        return wants(self)
 
     @requires_grad.setter
     def requires_grad(self, bint on):
-        if self.node is not None:
+        if node_of(self) is not None:
             if not on:
                 raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a computed "
                                    "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().")
@@ -217,11 +206,11 @@ cdef class Tensor:
 
     @property
     def is_leaf(self):
-        return self.node is None
+        return node_of(self) is None
 
     @property
     def grad_fn(self):
-        return self.node
+        return node_of(self)
 
     @property
     def grad(self):
@@ -249,7 +238,7 @@ cdef class Tensor:
 
     def retain_grad(self):
         """Keep the gradient of a non-leaf tensor in `.grad` during backward."""
-        if self.node is None:
+        if node_of(self) is None:
             if not self.requires:
                 raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
             return
@@ -270,7 +259,7 @@ cdef class Tensor:
         """Call `hook(grad)` when the gradient of this tensor is known; what it returns replaces the gradient."""
         if not wants(self):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        cdef Node node = self.node
+        cdef Node node = node_of(self)
         if node is None:
             node = edge(self)
             (<object>self).__dict__["_leaf_with_hooks"] = node    # a leaf's node lives as long as its hooks
@@ -303,9 +292,12 @@ cdef class Tensor:
 
     def detach(self):
         """The same data outside the graph (shares memory)."""
-        return wrap_view(self.array, self)
+        return share(self.array, self)
 
     def detach_(self):
+        """Take this tensor out of the graph; an error for a view of a tensor in it, whose gradient would go on."""
+        if self.base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self.node = None
         self.requires = False
         return self
@@ -313,7 +305,7 @@ cdef class Tensor:
     @property
     def data(self):
         """The same memory outside the graph; unlike with `detach()`, in-place changes through it are not counted."""
-        cdef Tensor t = wrap_view(self.array, self)
+        cdef Tensor t = share(self.array, self)
         t._storage = Storage.__new__(Storage)
         return t
 
@@ -323,6 +315,7 @@ cdef class Tensor:
         if t.array is not self.array:
             self.array = t.array
             self._storage = t._storage
+            self.base = None
 
     @property
     def _version(self):
@@ -336,6 +329,8 @@ cdef class Tensor:
     cdef int touch(self) except -1:
         if self.requires and self.node is None and grad_enabled():
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if self.base is not None and self.base.requires and grad_enabled():
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
         if not np.PyArray_ISWRITEABLE(self.array):
             raise RuntimeError("in-place operation on a read-only array: copy it first")
         cdef Storage s = self.storage()
@@ -351,7 +346,7 @@ cdef class Tensor:
         return rebuild, (type(self), np.array(self.array, order="K", copy=None), self.requires, (<object>self).__dict__ or None)
 
     def __deepcopy__(self, memo):
-        if self.node is not None:
+        if node_of(self) is not None:
             raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at "
                                "the moment.")
         if id(self) in memo:
@@ -418,23 +413,11 @@ cdef class Parameter(Tensor):
         cdef Tensor t = as_tensor(np.empty(0, np.float32) if data is None else data)
         self.array = t.array
         self._storage = t.storage()
-        self.is_view = True
         if requires_grad:
             self.requires_grad = True
 
     def __repr__(self):
         return "Parameter containing:\n" + representation(self)
-
-
-class RemovableHook:
-    """What register_hook returns: `remove()` takes the hook away."""
-
-    def __init__(self, hooks, hook):
-        self.hooks, self.hook = hooks, hook
-
-    def remove(self):
-        if self.hook in self.hooks:
-            self.hooks.remove(self.hook)
 
 
 @cython.no_gc_clear
@@ -464,7 +447,7 @@ cdef inline Node edge(Tensor t):
     cdef AccumulateGrad leaf
     if t is None:
         return None
-    if t.node is not None:
+    if node_of(t) is not None:
         return t.node
     if not t.requires:
         return None
@@ -482,11 +465,24 @@ cdef Tensor wrap(np.ndarray array):
     return t
 
 
-cdef Tensor wrap_view(np.ndarray array, Tensor of):
+cdef Tensor share(np.ndarray array, Tensor of):
     cdef Tensor t = Tensor.__new__(Tensor)
     t.array = array
     t._storage = of.storage()
-    t.is_view = True
+    return t
+
+
+cdef inline void is_view_of(Tensor t, Tensor x) noexcept:
+    t.base = x if x.base is None else x.base
+    t.changes = x.changes
+
+
+cdef Tensor wrap_view(np.ndarray array, Tensor of):
+    cdef Tensor t = share(array, of)
+    if grad_enabled() and not of.blind:
+        is_view_of(t, of)
+    else:
+        t.blind = True
     return t
 
 
@@ -504,7 +500,10 @@ cdef Tensor attach(np.ndarray array, Node node, Tensor x, Tensor y=None, Tensor 
 cdef Tensor attach_view(np.ndarray array, Node node, Tensor x):
     cdef Tensor t = attach(array, node, x)
     t._storage = x.storage()
-    t.is_view = True
+    if x.blind:
+        t.blind = True
+    else:
+        is_view_of(t, x)
     return t
 
 
@@ -555,15 +554,22 @@ cdef int set_indices(Node node, list inputs) except -1:
     return 0
 
 
-cdef int rebase(Tensor x, Node node, list inputs) except -1:
-    if x.is_view and wants(x):
-        raise NotImplementedError("in-place operation on a view of a tensor that requires grad: write it out of place, or "
-                                  "assign through the base tensor")
-    link(node, inputs)
-    x.node = node
-    x.index = 0
-    x.requires = False
+cdef region_rule region_node = NULL
+
+cdef int set_region_rule(region_rule rule) except -1:
+    global region_node
+    region_node = rule
     return 0
+
+
+cdef Node node_of(Tensor t):
+    if t.base is not None and t.base.changes != t.changes:
+        t.node = region_node(t.base.array, t.array) if wants(t.base) else None
+        if t.node is not None:
+            link(t.node, [t.base])
+        t.index = 0
+        t.changes = t.base.changes
+    return t.node
 
 
 cdef Tensor as_tensor(object x):
@@ -614,7 +620,7 @@ def from_array(array, bint requires_grad=False):
     """Wrap an array, buffer, DLPack exporter or number without copying where its memory can be shared."""
     cdef Tensor t = as_tensor(array)
     if t is array:
-        t = wrap_view(t.array, t)
+        t = share(t.array, t)
     if requires_grad:
         t.requires_grad = True
     return t
@@ -726,24 +732,10 @@ cdef int leaves(str how) except -1:
     return 0
 
 
-cdef object representation(Tensor t):
-    """tensor(...) as torch prints it: four digits, dtype only where it is not the default."""
+def representation(t):
     leaves("repr()")
-    array = <object>t.array
-    whole = array.dtype.kind != "f" or not np.any(np.isfinite(array) & (array != np.rint(array)))
-    text = np.array2string(array, separator=", ", precision=4, prefix="tensor(", threshold=1000,
-                           floatmode="maxprec_equal" if whole else "fixed",
-                           suppress_small=False) if array.size else str(array.tolist())
-    extra = ""
-    if array.size == 0 and array.ndim != 1:
-        extra += f", size={tuple(array.shape)}"
-    if not (array.dtype == DEFAULT_DTYPE or (array.dtype in (np.int64, np.bool_) and array.size)):
-        extra += f", dtype={array.dtype}"
-    if t.node is not None:
-        extra += f", grad_fn=<{t.node.name}>"
-    elif t.requires:
-        extra += ", requires_grad=True"
-    return f"tensor({text}{extra})"
+    from fastnn.core.representation import text
+    return text(t)
 
 
 set_wrapper(from_array)

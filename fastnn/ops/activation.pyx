@@ -13,6 +13,7 @@ from fastnn.kernels.pointwise cimport (MAX_DIMS, PRELU_GRADIENT, UNARY, binary_c
 from fastnn.ops.arguments cimport axis_of, is_real
 from fastnn.ops.elementwise cimport binary_array, unary, unary_array
 from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
+from fastnn.ops.region cimport adopt, check_view
 
 from fastnn.core.tensor import install
 from fastnn.ops.promotion import type_name
@@ -50,15 +51,13 @@ cdef Tensor unary_in_place(Tensor x, int code, double a=0, double b=0, double c=
     cdef np.ndarray array = x.array
     cdef Tensor y
     if recording(x):
-        if x.is_view:
-            raise NotImplementedError("in-place operation on a view of a tensor that requires grad: write it out of place, or "
-                                      "assign through the base tensor")
+        check_view(x)
         y = unary(x, code, a, b, c)
         if not saves_output(code):          # what it saved is about to be overwritten
             y.node.a, y.node.watched_a = copy_of(array), None
         x.touch()
         copy_into(array, y.array)
-        x.node, x.index, x.requires = y.node, 0, False
+        adopt(x, y.node, 0)
         return x
     x.touch()
     if not is_dense(array):

@@ -12,10 +12,11 @@ import numpy as np
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_dense_like, is_dense, same_layout
 from fastnn.core.tape cimport Node, set_array_kernels
-from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
+from fastnn.core.tensor cimport Tensor, as_tensor, attach, node_of, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.kernels.pointwise cimport MAX_DIMS, binary_code, put_grid, put_strides, unary_code
 from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
+from fastnn.ops.region cimport adopt, check_view
 
 from fastnn.core.tensor import install
 from fastnn.ops.promotion import result_dtype
@@ -387,20 +388,23 @@ def reflected_div(self, other):
 # ---- in place ------------------------------------------------------------------------------------------------------
 def in_place(str name, function, Tensor x, other):
     """x = function(x, other), written into x's memory; x becomes the output of the operation."""
-    cdef Tensor y = function(x, other)
+    cdef Tensor before = x, y
+    if name in ("mul", "div") and recording(x, other if isinstance(other, Tensor) else None):
+        before = wrap(copy_of(x.array))     # the rule holds the values that x has now
+        before.node, before.index, before.requires = node_of(x), x.index, x.requires
+    y = function(before, other)
     if (<object>y.array).shape != (<object>x.array).shape:
         raise RuntimeError(f"{name}_: output with shape {list(x.shape)} doesn't match the broadcast shape {list(y.shape)}")
     if y.dtype != x.dtype:
         if x.dtype.kind != "f" and y.dtype.kind == "f":
             raise RuntimeError(f"result type {y.dtype} can't be cast to the desired output type {x.dtype} ({name}_)")
         y = y.to(x.dtype)
-    if y.node is not None and x.is_view:
-        raise NotImplementedError(f"{name}_: in-place operation with gradient on a view; write it out of place, or assign "
-                                  "through the base tensor")
+    if y.node is not None:
+        check_view(x)
     x.touch()
     copy_into(x.array, y.array)
     if y.node is not None:
-        x.node, x.index, x.requires = y.node, y.index, False
+        adopt(x, y.node, y.index)
     return x
 
 

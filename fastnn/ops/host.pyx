@@ -11,9 +11,10 @@ import numpy as np
 
 from fastnn.core.launch cimport host_call
 from fastnn.core.tape cimport Node, grad_enabled
-from fastnn.core.tensor cimport (Tensor, as_tensor, attach_list, attach_outputs, attach_view, rebase, save_a, save_b, save_c,
-                                 wants, wrap, wrap_view)
+from fastnn.core.tensor cimport (Tensor, as_tensor, attach_list, attach_outputs, attach_view, node_of, save_a, save_b, save_c, wants,
+                                 wrap, wrap_view)
 from fastnn.ops.layout cimport copy_into
+from fastnn.ops.region cimport adopt, check_view, rebase
 
 from fastnn.ops.promotion import can_cast, type_name
 
@@ -122,9 +123,8 @@ def is_recording(*inputs):
 def change(str name, Tensor x, write, rule, *others, saved=()):
     """Change x in place: `write(x.array)`, then make x the output of a new node whose inputs are x and `others`."""
     cdef bint record = any_wants((x,) + others)
-    if record and x.is_view:
-        raise NotImplementedError(f"{name}: in-place operation with gradient on a view; write it out of place, or assign "
-                                  "through the base tensor")
+    if record:
+        check_view(x)
     x.touch()
     host_call(name, write, (x.array,))
     if record:
@@ -137,20 +137,20 @@ def overwrite(str name, Tensor x, function, tuple args, dict kwargs, bint reshap
     cdef Tensor before = x, y
     cdef bint record = any_wants([x] + [a for a in args if isinstance(a, Tensor)])
     if record:
-        if x.is_view and not reshapes:
-            raise NotImplementedError(f"{name}: in-place operation with gradient on a view; write it out of place, or assign "
-                                      "through the base tensor")
         if not reshapes:        # rules may hold the values that x has now
+            check_view(x)
             before = Tensor.__new__(Tensor)
             before.array = (<object>x.array).copy(order="K")
-            before.node, before.index, before.requires = x.node, x.index, x.requires
+            before.node, before.index, before.requires = node_of(x), x.index, x.requires
     if not reshapes:
         x.touch()
     y = function(before, *args, **kwargs)
     if reshapes:
-        if record and x.node is None:
+        if record and node_of(x) is None:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
         x.array = y.array
+        if y.node is not None:
+            x.node, x.index, x.requires = y.node, y.index, False
     else:
         if (<object>y.array).shape != (<object>x.array).shape:
             raise RuntimeError(f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(y.shape)}")
@@ -159,6 +159,6 @@ def overwrite(str name, Tensor x, function, tuple args, dict kwargs, bint reshap
         if y.dtype != x.dtype:
             y = y.to(x.dtype)
         copy_into(x.array, y.array)
-    if y.node is not None:
-        x.node, x.index, x.requires = y.node, y.index, False
+        if y.node is not None:
+            adopt(x, y.node, y.index)
     return x

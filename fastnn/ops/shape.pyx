@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.core.launch cimport recorder_listens
 from fastnn.core.tape cimport Node, grad_enabled
-from fastnn.core.tensor cimport Tensor, as_tensor, attach, attach_view, wants, wrap, wrap_view
+from fastnn.core.tensor cimport Tensor, as_tensor, attach, attach_view, share, wants, wrap, wrap_view
 from fastnn.ops.arguments cimport axis_of
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 
@@ -141,7 +141,7 @@ def view(input, *shape):
     """As `reshape`, but an error where a copy would be needed; `view(dtype)` of the same width reinterprets the memory."""
     cdef Tensor x = as_tensor(input)
     if len(shape) == 1 and (isinstance(shape[0], (np.dtype, type, str))):
-        return wrap_view((<object>x.array).view(np.dtype(shape[0])), x)
+        return share((<object>x.array).view(np.dtype(shape[0])), x)
     return reshaped(x, sizes_of(shape), True)
 
 
