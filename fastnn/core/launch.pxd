@@ -1,13 +1,11 @@
 """Kernel calls: fill a record, run it, and hand it to the recorder of a plan when one listens."""
 cimport numpy as np
-from cpython.object cimport PyObject
 from libc.string cimport memset
 
 from fastnn.kernels.native cimport FN_F32, FN_F64, fn_call, fn_kernel
 
 cdef struct Launch:
     fn_call call
-    PyObject* owner[16]         # the arrays behind the slots, borrowed until launch returns
 
 # Keep small calls under the GIL: dropping and taking it costs more than they do.
 cdef int launch(Launch* L) except -1
@@ -18,14 +16,15 @@ cdef int raise_status(fn_call* call) except -1
 # An operation on arrays that no kernel does (NumPy): run `function(*inputs)` through the recorder's eyes.
 cdef object host_call(str name, object function, tuple inputs)
 
-# Keep an array alive for the recorder of this thread, if there is one: slots may be bound to passing views.
+# Tell the recorder of this thread of an array bound to a slot: it may be a passing view.
 cdef int hold(object array) except -1
 cdef bint recorder_listens() noexcept
 
 cdef class Recorder:
-    cdef list owners        # every array bound to a slot: alive while the recording is, so that no address is used twice
+    cdef list owners        # arrays from outside bound to slots: alive while the recording is, so that no address is used twice
     cdef int record(self, Launch* L) except -1
     cdef int record_host(self, str name, object function, tuple inputs, object result) except -1
+    cdef int hold(self, np.ndarray array) except -1
 
 cdef Recorder current_recorder()
 cdef int set_recorder(Recorder r) except -1
@@ -40,7 +39,6 @@ cdef inline int put(Launch* L, int slot, object array) except -1:
     """Bind an array to a slot; None leaves an optional slot empty."""
     if array is not None:
         L.call.slot[slot] = np.PyArray_DATA(<np.ndarray>array)
-        L.owner[slot] = <PyObject*>array
         if recorder_listens():
             hold(array)
     return 0

@@ -28,13 +28,16 @@ cdef class Recorder:
     cdef int record_host(self, str name, object function, tuple inputs, object result) except -1:
         raise NotImplementedError
 
+    cdef int hold(self, np.ndarray array) except -1:
+        raise NotImplementedError
+
 
 cdef bint recorder_listens() noexcept:
     return fn_get_recorder() != NULL
 
 
 cdef int hold(object array) except -1:
-    (<Recorder>fn_get_recorder()).owners.append(array)
+    (<Recorder>fn_get_recorder()).hold(<np.ndarray>array)
     return 0
 
 

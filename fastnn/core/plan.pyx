@@ -13,6 +13,7 @@ import threading
 import numpy as np
 
 from fastnn.core.fusion import fuse
+from fastnn.core.storage import trim
 from fastnn.core.launch cimport raise_status
 from fastnn.core.guard cimport Guard
 from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording, overlap_as, overlaps
@@ -39,6 +40,7 @@ cdef extern from *:
 
 DEF ALIGN = 64
 DEF MOST_INPUTS = 64
+DEF CACHED_BYTES = 1 << 22      # of an arena, from which on the eager runs' blocks are worth returning
 
 
 cdef void gather(char* target, char* source, int64_t* rows, long count, int64_t row_bytes) noexcept nogil:
@@ -143,7 +145,7 @@ cdef class Plan:
             if number < 0 or recording.buffers[number][1] < 0 or number in output_of:
                 raise NotCapturedError("a returned tensor is an input, a parameter or another output: return a copy of it")
             output_of[number] = k
-            offset = <char*>np.PyArray_DATA(array) - <char*>(<Storage>recording.storages[number]).data
+            offset = <char*>np.PyArray_DATA(array) - recording.start_of(number)
             size = recording.buffers[number][0]
             self.templates.append((offset, size, (<object>array).shape, (<object>array).strides, (<object>array).dtype))
         return output_of
@@ -168,11 +170,13 @@ cdef class Plan:
         self.offsets, self.buffer_bytes = place_buffers(inner, fixed)
         self.offsets = [-1 if number in output_of else offset for number, offset in enumerate(self.offsets)]
         self.scratch_bytes = 0
+        if self.buffer_bytes > CACHED_BYTES:
+            trim()              # blocks of the eager runs, which the arena replaces
         self.arena = empty_1d(max(ALIGN, self.buffer_bytes), np.NPY_UINT8)
         self.gradients = []
         for number, pairs in fixed.items():
             for p, like in pairs:
-                shift = <char*>np.PyArray_DATA(like) - <char*>(<Storage>recording.storages[number]).data
+                shift = <char*>np.PyArray_DATA(like) - recording.start_of(number)
                 seen = np.ndarray((<object>like).shape, (<object>like).dtype, self.arena, self.offsets[number] + shift,
                                   (<object>like).strides)
                 self.gradients.append((p, wrap(seen)))

@@ -29,9 +29,11 @@ cdef class Recording(Recorder):
     cdef list inputs        # arrays handed to the step
     cdef readonly list uncaptured
     cdef readonly list buffers      # per INSIDE buffer: [bytes, first call, last call]
-    cdef dict buffer_numbers        # id(storage) -> number
-    cdef list storages
+    cdef dict buffer_numbers        # serial number of the block -> number
+    cdef list starts                # address of each block while the run had it
+    cdef dict bound                 # address bound to a slot last -> number of its block, -1 outside
+    cdef char* start_of(self, int number) except NULL
     cdef long start
 
-    cdef int locate(self, np.ndarray array, Place* place, int role) except -1
+    cdef int locate(self, char* pointer, Place* place, int role) except -1
     cdef int buffer_of(self, np.ndarray array)

@@ -26,7 +26,8 @@ cdef class Recording(Recorder):
         self.uncaptured = []
         self.buffers = []
         self.buffer_numbers = {}
-        self.storages = []
+        self.starts = []
+        self.bound = {}
         self.start = last_serial()
 
     def __dealloc__(self):
@@ -46,9 +47,8 @@ cdef class Recording(Recorder):
         for i in range(FN_SLOTS):
             place = &self.places[self.count * FN_SLOTS + i]
             place.origin, place.which, place.offset, place.pointer = ABSENT, 0, 0, NULL
-            if i < slots and L.owner[i] != NULL:
-                array = <object>L.owner[i]
-                self.locate(<np.ndarray>array, place, L.call.kernel.role[i])
+            if i < slots and L.call.slot[i] != NULL:
+                self.locate(<char*>L.call.slot[i], place, L.call.kernel.role[i])
         self.count += 1
         return 0
 
@@ -56,8 +56,22 @@ cdef class Recording(Recorder):
         self.uncaptured.append(name)
         return 0
 
-    cdef int locate(self, np.ndarray array, Place* place, int role) except -1:
-        cdef char* pointer = <char*>np.PyArray_DATA(array)
+    cdef int hold(self, np.ndarray array) except -1:
+        """An array is bound to a slot.  Memory from outside is kept alive, so that no address means two things.
+
+        Blocks of the run are known by their serial numbers and may be handed out again: a recorded run needs no more memory
+        than another.
+        """
+        cdef int number = self.buffer_of(array)
+        self.bound[<size_t>np.PyArray_DATA(array)] = number
+        if number < 0:
+            self.owners.append(array)
+        return 0
+
+    cdef char* start_of(self, int number) except NULL:
+        return <char*><size_t>self.starts[number]
+
+    cdef int locate(self, char* pointer, Place* place, int role) except -1:
         cdef char* start
         cdef char* end
         cdef int number
@@ -67,12 +81,12 @@ cdef class Recording(Recorder):
                 place.origin, place.which = INPUT, number
                 place.offset = pointer - <char*>np.PyArray_DATA(<np.ndarray>given)
                 return 0
-        number = self.buffer_of(array)
+        number = self.bound[<size_t>pointer]
         if number < 0:
             place.origin, place.pointer = OUTSIDE, pointer
             return 0
         place.origin, place.which = INSIDE, number
-        place.offset = pointer - <char*>(<Storage>self.storages[number]).data
+        place.offset = pointer - self.start_of(number)
         buffer = self.buffers[number]
         if buffer[1] < 0:
             buffer[1] = self.count
@@ -93,10 +107,10 @@ cdef class Recording(Recorder):
         storage = <Storage>base
         if storage.data == NULL or storage.serial <= self.start:
             return -1
-        number = self.buffer_numbers.get(id(storage))
+        number = self.buffer_numbers.get(storage.serial)
         if number is None:
-            number = self.buffer_numbers[id(storage)] = len(self.storages)
-            self.storages.append(storage)
+            number = self.buffer_numbers[storage.serial] = len(self.starts)
+            self.starts.append(<size_t>storage.data)
             self.buffers.append([storage.size_class, -1, -1])
         return number
 
