@@ -1,6 +1,9 @@
 """Compiled steps and modules: the same bits as the eager loop, for every layer, loss and optimizer, and what they refuse."""
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -488,5 +491,6 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_recording_needs_no_more_memory_than_an_eager_step():
     """24 activations of 4 MB: a recording that kept every block of two runs took three times as much."""
-    peak = {how: int(subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, check=True).stdout) for how in ("eager", "compiled")}
+    peak = {how: int(subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, check=True).stdout)
+            for how in ("eager", "compiled")}
     assert peak["compiled"] < 1.3 * peak["eager"]
