@@ -17,7 +17,7 @@ from fastnn.core.storage import trim
 from fastnn.core.launch cimport raise_status
 from fastnn.core.guard cimport Guard
 from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording, overlap_as, overlaps
-from fastnn.core.storage cimport Storage, empty_1d, empty_like, same_layout
+from fastnn.core.storage cimport empty_1d, empty_like, same_layout
 from fastnn.core.tape cimport copy
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport FN_SLOTS, current_threads, fn_call
