@@ -40,7 +40,7 @@ cdef extern from *:
 
 DEF ALIGN = 64
 DEF MOST_INPUTS = 64
-DEF CACHED_BYTES = 1 << 22      # of an arena, from which on the eager runs' blocks are worth returning
+DEF CACHED_BYTES = 1 << 25      # of an arena, from which on returning the eager runs' blocks is worth the page faults of later ones
 
 
 cdef void gather(char* target, char* source, int64_t* rows, long count, int64_t row_bytes) noexcept nogil:
