@@ -71,13 +71,18 @@ def fit(rbm, X, epochs=10, *, batch_size=100, lr=None, k=1, method="cd", momentu
             losses = step.run_epoch(rows, batch_size=batch_size, shuffle=shuffle, generator=generator)
         else:
             losses = eager_epoch(rbm, X if rows is None else rows.array, optimizer, batch_size, shuffle, generator, k, method, options)
-        if not np.isfinite(losses).all() or not all(np.isfinite(p.array).all() for p in rbm.parameters()):
-            raise FloatingPointError(f"RBM: the parameters are no longer finite after epoch {epoch + 1}; start again with an lr "
-                                     f"below {optimizer.param_groups[0]['lr']:g}, or clip the gradient")
-        answers = [callback(epoch, rbm, float(np.mean(losses))) for callback in callbacks]
-        if any(answers):
+        if end_of_epoch("RBM", rbm, epoch, losses, optimizer, callbacks):
             break
     return rbm
+
+
+def end_of_epoch(name, model, epoch, losses, optimizer, callbacks):
+    """Check that the parameters are finite, then call the callbacks (epoch, model, mean loss); does one of them end the training?"""
+    if not np.isfinite(losses).all() or not all(np.isfinite(p.array).all() for p in model.parameters()):
+        raise FloatingPointError(f"{name}: the parameters are no longer finite after epoch {epoch + 1}; start again with an lr "
+                                 f"below {optimizer.param_groups[0]['lr']:g}, or clip the gradient")
+    answers = [callback(epoch, model, float(np.mean(losses))) for callback in callbacks]       # all of them, before one may end it
+    return any(answers)
 
 
 def compilable(rbm, method, options):

@@ -1,7 +1,7 @@
 """Fine-tuning a whole deep belief network by the up-down algorithm, and the bound that it raises."""
 import numpy as np
 
-from fastnn.boltzmann.training import Rows
+from fastnn.boltzmann.training import Rows, end_of_epoch
 from fastnn.compiling import compile as compile_step
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
@@ -110,11 +110,7 @@ def fit(dbn, X, epochs=10, *, lr=0.01, momentum=0.5, batch_size=100, k=1, shuffl
     rows = dbn.rbms[0].units.rows(X)
     for epoch in range(epochs):
         losses = step.run_epoch(rows, batch_size=batch_size, shuffle=shuffle, generator=generator)
-        if not np.isfinite(losses).all() or not all(np.isfinite(p.array).all() for p in dbn.parameters()):
-            raise FloatingPointError(f"up_down: the parameters are no longer finite after epoch {epoch + 1}; start again with an lr "
-                                     f"below {optimizer.param_groups[0]['lr']:g}")
-        answers = [callback(epoch, dbn, float(np.mean(losses))) for callback in callbacks]
-        if any(answers):
+        if end_of_epoch("up_down", dbn, epoch, losses, optimizer, callbacks):
             break
     return dbn
 
