@@ -1,4 +1,5 @@
 """Compiled steps and modules: the same bits as the eager loop, for every layer, loss and optimizer, and what they refuse."""
+import itertools
 import subprocess
 import sys
 import threading
@@ -414,6 +415,67 @@ def test_relu_behind_a_convolution_keeps_nan_and_minus_zero():
             np.testing.assert_array_equal(y, expected)
             np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))
     assert "convolution + relu" in compiled.explain()
+
+
+class Tail(nn.Module):
+    """A convolution and what residual networks put behind it."""
+
+    def __init__(self, layer, channels, affine, turned):
+        super().__init__()
+        norm = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[layer.weight.ndim]
+        self.layer, self.norm, self.turned = layer, norm(channels, affine=affine), turned
+
+    def forward(self, x, r):
+        r = 2 * r
+        y = self.norm(self.layer(x))
+        return (r + y if self.turned else y + r).relu()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_norm_sum_and_relu_behind_a_convolution_are_joined(kind, threads, dtype):
+    shape, layer = CONVOLUTIONS[kind]
+    rng = np.random.default_rng(5)
+    before = fastnn.get_num_threads()
+    try:
+        fastnn.set_num_threads(threads)
+        for affine, turned in itertools.product((True, False), repeat=2):
+            fastnn.manual_seed(2)
+            convolution = layer()
+            model = Tail(convolution, convolution.out_channels, affine, turned).to(fastnn.from_numpy(np.zeros(1, dtype)).dtype)
+            x = fastnn.from_numpy(rng.standard_normal(shape).astype(dtype))
+            r = convolution(x + 1).detach()     # in the layout of the sum's other operand
+            model(x, r)                     # running statistics
+            model.eval()
+            compiled = fastnn.compile(model)
+            with fastnn.no_grad():
+                for _ in range(5):
+                    np.testing.assert_array_equal(compiled(x, r).numpy(), model(x, r).numpy())
+                    model.norm.running_var += 0.5       # its values are read anew
+            joined = compiled.explain().splitlines()[0]
+            assert ("convolution + batch norm, convolution + sum, convolution + relu" in joined) == (convolution.groups == 1)
+    finally:
+        fastnn.set_num_threads(before)
+
+
+def test_norm_behind_a_convolution_that_is_read_again_is_not_joined():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            c = self.layer(x)
+            n = self.norm(c)
+            return (n + c) + (n + n)
+
+    model = Twice().eval()
+    compiled, x = fastnn.compile(model), fastnn.randn(2, 2, 5, 5)
+    with fastnn.no_grad():
+        for _ in range(5):
+            np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+    assert "joined: nothing" in compiled.explain()
 
 
 def test_a_convolution_read_again_is_not_joined():

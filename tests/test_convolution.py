@@ -131,11 +131,27 @@ def test_winograd_switch():
         backends.winograd = True
 
 
+# Groups of tiles with all weights transformed before; strips of output channels, each with its own weights, also in pieces.
+FUSED = [(3, 16, 29, 14, 17), (1, 33, 30, 31, 40), (2, 24, 5, 6, 31), (1, 64, 8, 8, 64), (1, 70, 9, 7, 131),
+         (1, 520, 8, 7, 64), (4, 50, 3, 4, 70)]
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 1)])
+@pytest.mark.parametrize("case", range(len(FUSED)))
+def test_winograd_in_cache(case, padding):
+    n, channels, height, width, outputs = FUSED[case]
+    compare("conv2d", (n, channels, height, width), (outputs, channels, 3, 3), "float32", padding=padding, scale=20)
+    compare("conv2d", (n, channels, height, width), (outputs, channels, 3, 3), "float32", padding=padding, scale=20, bias=False,
+            order="channels_last")
+    compare("conv_transpose2d", (n, channels, height, width), (channels, outputs, 3, 3), "float32", padding=padding, scale=20)
+
+
 def test_result_does_not_depend_on_threads():
     rng = np.random.RandomState(0)
     cases = [((4, 32, 20, 20), (40, 32, 3, 3), {}), ((2, 1, 40, 40), (9, 1, 5, 5), {}), ((2, 48, 30, 30), (48, 1, 3, 3), dict(groups=48)),
              ((8, 64, 12, 12), (96, 64, 1, 1), {}), ((3, 250, 20, 21), (150, 250, 1, 1), {}),
-             ((3, 24, 31, 33), (40, 24, 3, 3), dict(stride=2))]
+             ((3, 24, 31, 33), (40, 24, 3, 3), dict(stride=2)),
+             ((1, 64, 9, 9), (130, 64, 3, 3), dict(padding=1)), ((1, 200, 8, 8), (130, 200, 3, 3), dict(padding=1))]
     before = native.get_num_threads()
     try:
         for shape, weight_shape, options in cases:

@@ -2,6 +2,14 @@
 #ifndef FN_CONV_H
 #define FN_CONV_H
 
+/* What follows the sum of an output channel: y = relu(((sum + bias) - mean) * scale + shift + residual), each part if present. */
+typedef struct fn_conv_end {
+    const void *bias;                   /* per channel, or NULL */
+    const void *mean, *scale, *shift;   /* per channel; scale is NULL without them */
+    int64_t residual;                   /* bytes from an output to what is added to it, or 0 */
+    int relu;
+} fn_conv_end;
+
 /* c[r][j] = sum over t, k of a[t][r][k] * b[t][k][j]: rows of pixels by at most `columns` output channels.  Each element
  * is one chain over t, then k, from 0 or, with `load`, from c.  Rows of b are read up to a whole vector. */
 typedef struct fn_conv_gather {
@@ -16,8 +24,7 @@ typedef struct fn_conv_gather {
     void *const *c;             /* pixel r is written at c[r] + column */
     int64_t column;
     int load;
-    const void *bias;           /* n values added after the last tap, or NULL */
-    int relu;
+    const fn_conv_end *end;     /* what follows the last tap, or NULL */
 } fn_conv_gather;
 
 /* A stretch of pixels: x moves by xstep, y by ystep elements. */
@@ -63,6 +70,8 @@ typedef struct fn_conv_table {
     void (*depthwise_outer)(int64_t runs, const fn_conv_run *run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
                             int64_t ystep, void *c, int64_t wcolumn);
     void (*add)(int64_t n, const void *x, void *y);     /* y += x */
+    /* scale[c] = w[c] / sqrt(var[c] + eps), in double; w is 1 where NULL */
+    void (*norm_scale)(int64_t n, const void *w, const void *var, double eps, void *scale);
 } fn_conv_table;
 
 #endif

@@ -4,6 +4,13 @@ from libc.stdint cimport int64_t
 from fastnn.kernels.native cimport fn_call, fn_kernel
 
 cdef extern from "fastnn.h" nogil:
+    ctypedef struct fn_conv_end:
+        const void* bias
+        const void* mean
+        const void* scale
+        const void* shift
+        int64_t residual
+        int relu
     ctypedef struct fn_conv_gather:
         int64_t rows
         int64_t n
@@ -19,8 +26,7 @@ cdef extern from "fastnn.h" nogil:
         void** c
         int64_t column
         int load
-        const void* bias
-        int relu
+        const fn_conv_end* end
     ctypedef struct fn_conv_run:
         const void* x
         const void* y
@@ -64,6 +70,7 @@ cdef extern from "fastnn.h" nogil:
         void (*depthwise_outer)(int64_t runs, const fn_conv_run* run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
                                 int64_t ystep, void* c, int64_t wcolumn) noexcept nogil
         void (*add)(int64_t n, const void* x, void* y) noexcept nogil
+        void (*norm_scale)(int64_t n, const void* w, const void* var, double eps, void* scale) noexcept nogil
     ctypedef struct fn_gemm_table:
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
@@ -87,6 +94,7 @@ cdef enum:
     PLANAR_ = 27                # x is in C order (N, C, D, H, W); else channels-last, as all other maps always are
     RELU_ = 28
     WINOGRAD_ = 29              # Winograd's algorithm is allowed
+    NORM_ = 30                  # a batch norm is joined
 
 # Along one axis: target pixel start + step * j, 0 <= j < count, takes source pixel a * j + b + i * bstep through
 # position k + i * kstep of the kernel, 0 <= i < taps.
@@ -122,8 +130,7 @@ cdef struct Gather:
     int64_t wk
     int64_t wj
     int64_t[3] wt
-    const char* bias
-    bint relu
+    fn_conv_end end
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b
@@ -183,5 +190,19 @@ cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil
 cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil
 cdef void copy_band(const Gather* g, const Band* b, int64_t group, int64_t n, int64_t j0, int64_t j1, int64_t j2,
                     char* band) noexcept nogil
+
+# Slots of CONV_FORWARD.  Compiled inference joins what follows a convolution to it (core/fusion.pyx): batch norm with given
+# statistics (weight and bias may be absent, eps is scalar 0), the sum with another map, relu (size[RELU_]).
+cdef enum:
+    Y_ = 3
+    NORM_WEIGHT_ = 4
+    NORM_BIAS_ = 5
+    NORM_MEAN_ = 6
+    NORM_VAR_ = 7
+    RESIDUAL_ = 8
+
+cdef inline bint takes_norm(const fn_call* call) noexcept nogil:
+    """Depthwise rows end with bias and relu only."""
+    return call.size[G_] == 1
 
 cdef fn_kernel CONV_FORWARD, CONV_INPUT_GRADIENT

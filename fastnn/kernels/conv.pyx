@@ -36,7 +36,7 @@ cdef void common(const fn_call* call, Gather* g) noexcept nogil:
     g.gemm = (<const tables*>table).gemm[call.dtype]
     g.N, g.groups = call.size[N_], call.size[G_]
     g.wg = call.size[O_] * call.size[WO_]
-    g.relu = call.size[RELU_]
+    g.end.relu = <int>call.size[RELU_]
     cdef int i
     for i in range(3):
         g.wt[i] = call.size[WK_ + i]
@@ -295,8 +295,7 @@ cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const
                 s.b, s.tap = panel, w.tap
             s.load = t > 0 or k > 0
             last = t + s.taps >= w.taps and k + s.K >= w.K
-            s.bias = g.bias + s.column * e if last and g.bias != NULL else NULL
-            s.relu = last and g.relu
+            s.end = &g.end if last else NULL
             g.kernels.gather(s)
             if last:
                 break
@@ -381,6 +380,22 @@ cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil
 cdef fn_kernel CONV_FORWARD, CONV_INPUT_GRADIENT
 
 
+cdef int64_t norm_bytes(const fn_call* call) noexcept nogil:
+    """Scale and shift of a joined batch norm."""
+    if not call.size[NORM_]:
+        return 0
+    return round_up(2 * call.size[O_] * (8 if call.dtype == 1 else 4), 64)
+
+
+cdef void join_norm(fn_call* call, Gather* g) noexcept nogil:
+    cdef char* scale = <char*>call.scratch
+    cdef char* shift = scale + g.n * g.element
+    g.kernels.norm_scale(g.n, call.slot[NORM_WEIGHT_], call.slot[NORM_VAR_], call.scalar[0], scale)
+    memset(shift, 0, g.n * g.element)
+    g.end.mean, g.end.scale = call.slot[NORM_MEAN_], scale
+    g.end.shift = call.slot[NORM_BIAS_] if call.slot[NORM_BIAS_] != NULL else shift
+
+
 cdef int64_t gather_scratch(const fn_call* call, const Gather* g) noexcept nogil:
     cdef Work w
     if is_depthwise(call):
@@ -392,25 +407,30 @@ cdef int64_t gather_scratch(const fn_call* call, const Gather* g) noexcept nogil
 
 
 cdef void gather(fn_call* call, Gather* g) noexcept nogil:
-    g.source, g.weight, g.bias = <const char*>call.slot[0], <const char*>call.slot[1], <const char*>call.slot[2]
-    g.target = <char*>call.slot[3]
+    cdef char* scratch = <char*>call.scratch + norm_bytes(call)
+    g.source, g.weight, g.end.bias = <const char*>call.slot[0], <const char*>call.slot[1], call.slot[2]
+    g.target = <char*>call.slot[Y_]
     if is_depthwise(call):
-        depthwise(g, threads_for(call), <char*>call.scratch)
+        depthwise(g, threads_for(call), scratch)
     elif worth_winograd(g, call.size[WINOGRAD_]):
-        winograd(g, threads_for(call), <char*>call.scratch)
+        winograd(g, threads_for(call), scratch)
     else:
-        run_gather(g, threads_for(call), <char*>call.scratch)
+        run_gather(g, threads_for(call), scratch)
 
 
 cdef int64_t forward_scratch(const fn_call* call) noexcept nogil:
     cdef Gather g
     forward_gather(call, &g)
-    return gather_scratch(call, &g)
+    return norm_bytes(call) + gather_scratch(call, &g)
 
 
 cdef void forward(fn_call* call) noexcept nogil:
     cdef Gather g
     forward_gather(call, &g)
+    if call.size[NORM_]:
+        join_norm(call, &g)
+    if call.slot[RESIDUAL_] != NULL:
+        g.end.residual = <const char*>call.slot[RESIDUAL_] - <const char*>call.slot[Y_]
     gather(call, &g)
 
 
@@ -431,7 +451,7 @@ cdef void input_gradient(fn_call* call) noexcept nogil:
     cdef int64_t phase
     forward_gather(call, &g)
     if worth_scattering(&g):
-        g.weight, g.bias = <const char*>call.slot[1], <const char*>call.slot[2]
+        g.weight, g.end.bias = <const char*>call.slot[1], call.slot[2]
         scatter(&g, <const char*>call.slot[0], <char*>call.slot[3], threads_for(call), <char*>call.scratch)
         return
     for phase in range(phases_of(call)):
@@ -439,5 +459,6 @@ cdef void input_gradient(fn_call* call) noexcept nogil:
         gather(call, &g)
 
 
-declare(&CONV_FORWARD, "conv_forward", "x:in weight:in bias:in y:out", forward, forward_scratch)
+declare(&CONV_FORWARD, "conv_forward", "x:in weight:in bias:in y:out norm_weight:in norm_bias:in mean:in var:in residual:in",
+        forward, forward_scratch)
 declare(&CONV_INPUT_GRADIENT, "conv_input_gradient", "dy:in weight:in bias:in dx:out", input_gradient, input_gradient_scratch)

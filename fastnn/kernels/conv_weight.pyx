@@ -12,7 +12,7 @@ from fastnn.kernels.conv cimport (
 from fastnn.kernels.conv_pointwise cimport pointwise_weight, pointwise_weight_bytes
 from fastnn.kernels.depthwise cimport depthwise_weight, depthwise_weight_bytes, is_depthwise
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
-from fastnn.kernels.winograd cimport winograd_weight, winograd_weight_bytes, worth_winograd
+from fastnn.kernels.winograd cimport winograd_weight, winograd_weight_bytes, worth_winograd_weight
 
 cdef enum:
     CHUNK = 384                 # pixels summed before the tile is put back: their rows stay in the second-level cache
@@ -163,7 +163,7 @@ cdef int64_t weight_gradient_scratch(const fn_call* call) noexcept nogil:
     forward_gather(call, &g)
     if is_depthwise(call):
         return depthwise_weight_bytes(&g, threads_for(call))
-    if worth_winograd(&g, call.size[WINOGRAD_]):
+    if worth_winograd_weight(&g, call.size[WINOGRAD_]):
         return winograd_weight_bytes(&g, threads_for(call))
     if is_pointwise(&g):
         return pointwise_weight_bytes(&g, threads_for(call))
@@ -179,7 +179,7 @@ cdef void weight_gradient(fn_call* call) noexcept nogil:
     if is_depthwise(call):
         depthwise_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
         return
-    if worth_winograd(&g, call.size[WINOGRAD_]):
+    if worth_winograd_weight(&g, call.size[WINOGRAD_]):
         winograd_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
         return
     if is_pointwise(&g):

@@ -82,7 +82,7 @@ cdef void row_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef char* y
     cdef fn_conv_depthwise s
     s.C, s.xstep, s.xcolumn, s.wcolumn, s.ystep = C, a[2].a * C, a[2].bstep * C, C, a[2].step * C
-    s.bias, s.relu = g.bias, g.relu
+    s.bias, s.relu = g.end.bias, g.end.relu
     for row in range(block * r.rows, min(r.all_rows, (block + 1) * r.rows)):
         row_of(r, row, &n, &j0, &j1)
         rows = 0

@@ -108,9 +108,9 @@ cdef void body(void* context, int64_t block, int worker) noexcept nogil:
             if 0 <= row + t * h.bstep < rows:
                 add_row(w, product, t, patch + (row + t * h.bstep) * w.wide * pixel)
     for row in range(rows):
-        if g.bias != NULL:
+        if g.end.bias != NULL:
             for i in range(v.source):
-                g.kernels.add(g.K, g.bias, patch + (row * w.wide - v.b + i) * pixel)
+                g.kernels.add(g.K, g.end.bias, patch + (row * w.wide - v.b + i) * pixel)
         memcpy(w.dx + source_row(g, n, 0, first + row) * pixel, patch + (row * w.wide - v.b) * pixel, v.source * pixel)
 
 

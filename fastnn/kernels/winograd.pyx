@@ -9,19 +9,13 @@ from libc.string cimport memset
 from fastnn.kernels.conv cimport (
     Axis, Gather, ceil_div, fn_conv_gather, fn_conv_outer, fn_conv_run, round_up, source_row, tap_weight_at, target_row)
 from fastnn.kernels.native cimport parallel, table
+from fastnn.kernels.winograd_fused cimport fits_fused, fused, fused_bytes
 
 cdef extern from "fastnn.h" nogil:
-    ctypedef struct fn_winograd_table:
-        void (*source)(int64_t n, const void** pixel, void* v, int64_t stride) noexcept nogil
-        void (*target)(int64_t n, const void* m, int64_t stride, void** pixel, const void* bias, int relu) noexcept nogil
-        void (*weight)(int64_t n, const void* w, int64_t tap, void* u, int64_t stride) noexcept nogil
-        void (*gradient)(int64_t n, const void** pixel, void* z, int64_t stride) noexcept nogil
-        void (*weight_gradient)(int64_t n, const void* p, int64_t stride, void* dw, int64_t tap) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_winograd_table* winograd[2]
 
 cdef enum:
-    POINTS = 36
     BATCH_BYTES = 4194304       # of transformed tiles at a time
     WEIGHT_BYTES = 4194304      # of transformed weights at a time, where all tiles are one batch
     ROWS = 96                   # tiles of one product
@@ -57,16 +51,15 @@ cdef struct Work:
     char* dw
 
 
-cdef inline int64_t spread(int64_t n) noexcept nogil:
-    """A stride that puts the 36 points of a tile into different sets of the cache."""
-    return round_up(n, 1024) + 16
+cdef const fn_winograd_table* winograd_kernels(const Gather* g) noexcept nogil:
+    return (<const tables*>table).winograd[g.dtype]
 
 
 cdef void plan(const Gather* g, Work* w) noexcept nogil:
     cdef int64_t most
     memset(w, 0, sizeof(Work))
     w.g = g[0]
-    w.kernels = (<const tables*>table).winograd[g.dtype]
+    w.kernels = winograd_kernels(g)
     w.down, w.across = ceil_div(g.axis[1].count, 4), ceil_div(g.axis[2].count, 4)
     w.tiles = g.N * w.down * w.across
     most = max(32, BATCH_BYTES // (POINTS * (g.K + g.n) * g.element))
@@ -82,20 +75,33 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.worker_bytes = 9 * CHANNELS * w.width * g.element
 
 
-cdef bint worth_winograd(const Gather* g, bint allowed) noexcept nogil:
-    """The written rule: shapes it can do, and a count of vector operations that says it pays."""
+cdef bint can_winograd(const Gather* g) noexcept nogil:
     cdef const Axis* a = &g.axis[0]
     cdef const Axis* h = &g.axis[1]
     cdef const Axis* v = &g.axis[2]
-    cdef double tiles, pair = <double>g.K * g.n
-    if not allowed or g.dtype != 0 or g.groups != 1 or g.planar or g.K < 16 or g.n < 16:
+    if g.dtype != 0 or g.groups != 1 or g.planar or g.K < 16 or g.n < 16:
         return False
     if a.source != 1 or a.target != 1 or a.taps != 1 or a.b != 0:
         return False
-    if not (h.taps == 3 and h.a == 1 and h.step == 1 and h.bstep == 1 and v.taps == 3 and v.a == 1 and v.step == 1 and v.bstep == 1):
+    return h.taps == 3 and h.a == 1 and h.step == 1 and h.bstep == 1 and v.taps == 3 and v.a == 1 and v.step == 1 and v.bstep == 1
+
+
+cdef bint pays(const Gather* g, double product, double weights, double transforms) noexcept nogil:
+    """The written rule, a count of vector operations: per pixel and pair of channels, per pair, per tile and channel."""
+    cdef const Axis* h = &g.axis[1]
+    cdef const Axis* v = &g.axis[2]
+    cdef double pair = <double>g.K * g.n, tiles = <double>(g.N * ceil_div(h.count, 4) * ceil_div(v.count, 4))
+    return 9.0 * g.N * h.count * v.count * pair > product * POINTS * tiles * pair + weights * pair + transforms * tiles * (g.K + g.n)
+
+
+cdef bint worth_winograd(const Gather* g, bint allowed) noexcept nogil:
+    if not allowed or not can_winograd(g):
         return False
-    tiles = <double>(g.N * ceil_div(h.count, 4) * ceil_div(v.count, 4))
-    return 9.0 * g.N * h.count * v.count * pair > 1.3 * 36.0 * tiles * pair + 600.0 * pair + 600.0 * tiles * (g.K + g.n)
+    return pays(g, 1.2, 150.0, 250.0) if fits_fused(g) else pays(g, 1.3, 600.0, 600.0)
+
+
+cdef bint worth_winograd_weight(const Gather* g, bint allowed) noexcept nogil:
+    return allowed and can_winograd(g) and pays(g, 1.3, 600.0, 600.0)
 
 
 # ---- transforms --------------------------------------------------------------------------------------------------
@@ -159,7 +165,7 @@ cdef void target_body(void* context, int64_t block, int worker) noexcept nogil:
             row = g.target + (target_row(g, n, 0, h + i) + v) * pixel
             for j in range(4):
                 at[i * 4 + j] = row + j * pixel if h + i < a[1].count and v + j < a[2].count else NULL
-        w.kernels.target(g.n, w.m + t * w.mrow * g.element, w.mstride, at, g.bias, g.relu)
+        w.kernels.target(0, g.n, w.m + t * w.mrow * g.element, w.mstride, at, &g.end)
 
 
 cdef void gradient_body(void* context, int64_t block, int worker) noexcept nogil:
@@ -213,14 +219,21 @@ cdef inline int64_t zero_bytes(const Gather* g) noexcept nogil:
     return round_up(max(g.K, g.n) * g.element, 64)
 
 
-cdef int64_t winograd_bytes(const Gather* g, int threads) noexcept nogil:
+cdef int64_t batch_bytes(const Gather* g, int threads) noexcept nogil:
     cdef Work w
     plan(g, &w)
     return POINTS * (w.ustride + w.vstride + w.mstride) * g.element + zero_bytes(g) + threads * w.worker_bytes
 
 
+cdef int64_t winograd_bytes(const Gather* g, int threads) noexcept nogil:
+    return fused_bytes(g, threads) if fits_fused(g) else batch_bytes(g, threads)
+
+
 cdef void winograd(const Gather* g, int threads, char* scratch) noexcept nogil:
     cdef Work w
+    if fits_fused(g):
+        fused(g, threads, scratch)
+        return
     plan(g, &w)
     w.u = scratch
     w.v = w.u + POINTS * w.ustride * g.element
@@ -276,7 +289,7 @@ cdef void back_body(void* context, int64_t block, int worker) noexcept nogil:
 
 
 cdef int64_t winograd_weight_bytes(const Gather* g, int threads) noexcept nogil:
-    return winograd_bytes(g, threads)
+    return batch_bytes(g, threads)
 
 
 cdef void winograd_weight(const Gather* g, const char* dy, char* dw, int threads, char* scratch) noexcept nogil:
