@@ -339,6 +339,29 @@ def test_threads_do_not_change_a_bit(kind):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("lengths", [[40], [40] * 6, [40, 31, 31, 7, 1], [12] * 20])
+def test_threads_share_the_units_of_few_rows(kind, lengths):
+    """One block of rows: two threads meet in every step; and what is kept for backward changes nothing."""
+    layer, found = make(kind, 33, 272, bidirectional=True), []
+    x = packing.pack_padded_sequence(fn.from_numpy(drawn(lengths[0], len(lengths), 33)), lengths)
+    before = fn.get_num_threads()
+    try:
+        for threads, recording in itertools.product((1, 2, 3), (True, False)):
+            fn.set_num_threads(threads)
+            with fn.set_grad_enabled(recording):
+                output, last = layer(x)
+            found.append([values(output.data), *(values(s) for s in as_tuple(last))])
+    finally:
+        fn.set_num_threads(before)
+    for other in found[1:]:
+        for a, b in zip(found[0], other):
+            np.testing.assert_array_equal(a, b)
+    alone = layer(fn.from_numpy(drawn(lengths[0], len(lengths), 33)[:, :1].copy()))[0]
+    padded = packing.pad_packed_sequence(packing.PackedSequence(fn.from_numpy(found[0][0]), x.batch_sizes))[0]
+    np.testing.assert_array_equal(values(alone[:, 0]), values(padded[:, 0]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_does_not_depend_on_its_batch(kind):
     layer, x = make(kind, 33, 48), drawn(9, 70, 33)

@@ -1,24 +1,63 @@
-/* Rows of recurrent cells: what follows the matrix products of one time step, for one sequence of the batch.
+/* Recurrent cells: what follows the matrix products of one time step, for some rows of the batch and some units.
  *
- * H hidden units.  Gates lie gate after gate in torch's order, H values each.  Forward overwrites the sums in `gates` by
- * the activated gates; backward reads those and writes the gradients of the sums. */
+ * Sums come gate after gate in torch's order, n values each; gates kept for backward lie `width` apart, the whole layer's
+ * units.  Backward reads those and writes the gradients of the sums.  All strides are in elements. */
 #ifndef FN_CELL_H
 #define FN_CELL_H
 
+typedef struct fn_cell_rows {
+    int64_t M, n, width;        /* rows, units of each row, units of the layer */
+    int relu;                   /* RNN: relu in place of tanh */
+    const void *sums;           /* of the input side too but for a GRU's `hidden`, which has its own bias */
+    const void *hidden;
+    int64_t rs_sums;
+    void *gates;                /* the activated gates, or NULL */
+    int64_t rs_gates;
+    const void *before;         /* c' of an LSTM, h' of a GRU */
+    int64_t rs_before;
+    void *state;                /* c of an LSTM, may be `before`; the hidden side of n of a GRU, or NULL */
+    int64_t rs_state;
+    void *h;
+    int64_t rs_h;
+} fn_cell_rows;
+
+typedef struct fn_cell_gradient {
+    int64_t M, n, width;
+    int relu;
+    const void *gates;
+    int64_t rs_gates;
+    const void *before;         /* as in fn_cell_rows */
+    int64_t rs_before;
+    const void *state;          /* c of an LSTM, hidden n of a GRU, h of an RNN */
+    int64_t rs_state;
+    const void *more;           /* added to dh first, or NULL */
+    int64_t rs_more;
+    void *dh, *dc;              /* rows `n` apart; in the gradients of h and c, out that of c' and a GRU's direct one of h' */
+    void *dgates, *dhidden;     /* of the sums; of a GRU's hidden-side sums; rows rs_gates apart */
+} fn_cell_gradient;
+
+/* sums of one row, weights unpacked: per gate n <= lanes columns of b, gates `width` apart there and in the bias. */
+typedef struct fn_cell_sums {
+    int gates;                  /* 3 or 4 */
+    int64_t n, K, width;
+    const void *a, *b;
+    int64_t rsb;
+    const void *bias;           /* added after the last k, or NULL */
+    int load;                   /* go on from `sums` instead of 0 */
+    void *sums;
+} fn_cell_sums;
+
 typedef struct fn_cell_table {
-    /* h = tanh(gates) or relu(gates): gates is H wide, h may be gates. */
-    void (*rnn)(int64_t H, int relu, const void *gates, void *h);
-    void (*rnn_gradient)(int64_t H, int relu, const void *h, const void *dh, void *dgates);
-    /* gates i f g o: c = f c' + i g, h = o tanh(c) */
-    void (*lstm)(int64_t H, void *gates, const void *c_before, void *c, void *h);
-    /* dc: in the gradient of c from later steps, out that of c' */
-    void (*lstm_gradient)(int64_t H, const void *gates, const void *c_before, const void *c, const void *dh, void *dc,
-                          void *dgates);
-    /* gates r z n (input side), hidden r z n (hidden side, with its bias): h = (1 - z) n + z h'.  hidden's n part is kept. */
-    void (*gru)(int64_t H, void *gates, const void *hidden, const void *h_before, void *h, void *hidden_n);
-    /* dgates: gradients of the input-side sums; dhidden of the hidden-side ones; dh: in dh, out its direct part for h' */
-    void (*gru_gradient)(int64_t H, const void *gates, const void *hidden_n, const void *h_before, void *dh, void *dgates,
-                         void *dhidden);
+    /* h = tanh(sums) or relu(sums) */
+    void (*rnn)(const fn_cell_rows *s);
+    /* sums i f g o: c = f c' + i g, h = o tanh(c) */
+    void (*lstm)(const fn_cell_rows *s);
+    /* sums r z n: h = (1 - z) n + z h' */
+    void (*gru)(const fn_cell_rows *s);
+    void (*rnn_gradient)(const fn_cell_gradient *s);
+    void (*lstm_gradient)(const fn_cell_gradient *s);
+    void (*gru_gradient)(const fn_cell_gradient *s);
+    void (*sums)(const fn_cell_sums *s);
     void (*add)(int64_t n, const void *x, void *y);     /* y += x */
 } fn_cell_table;
 

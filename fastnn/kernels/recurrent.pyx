@@ -1,11 +1,14 @@
-"""Whole sequences of recurrent cells: one call per layer and direction, forward and backward.
+"""Whole sequences of recurrent cells, forward: one call per layer and direction.
 
 Rows of all time steps lie one after the other: step t has batch_sizes[t] rows (all B without packing; fewer at the end of
-packed sequences, sorted by length).  The sums of the input side are in `gates` already, made by one matrix product over
-all steps; here each step adds the product with the state before, and a cell row turns sums into states.
+packed sequences, sorted by length).
 
-The batch is cut into blocks of rows, each run through all of time by one thread: no barrier between steps.  The cut
-depends on shapes alone.  The hidden weight is packed once per call, unless the sequence is too short to pay for it.
+The hidden units are cut into chunks.  A chunk's columns of W_ih and W_hh, all gates side by side, are packed into one panel,
+so that a step of a chunk is two products into a small array of sums, followed by the cell on these sums: nothing of it
+leaves the first-level cache but what is to be kept.
+
+Work is shared in one of two ways, by shape alone.  A batch of several blocks of rows: each block runs through all of time
+on one thread, without a barrier.  One block of few rows: the threads share the chunks of every step (csrc/stages.h).
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
@@ -14,372 +17,442 @@ from fastnn.kernels.gemm cimport gemm_args, gemm_pack_b, gemm_packed_bytes, gemm
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef extern from "fastnn.h" nogil:
-    ctypedef struct fn_cell_table:
-        void (*rnn)(int64_t H, int relu, const void* gates, void* h) noexcept nogil
-        void (*rnn_gradient)(int64_t H, int relu, const void* h, const void* dh, void* dgates) noexcept nogil
-        void (*lstm)(int64_t H, void* gates, const void* c_before, void* c, void* h) noexcept nogil
-        void (*lstm_gradient)(int64_t H, const void* gates, const void* c_before, const void* c, const void* dh, void* dc,
-                              void* dgates) noexcept nogil
-        void (*gru)(int64_t H, void* gates, const void* hidden, const void* h_before, void* h, void* hidden_n) noexcept nogil
-        void (*gru_gradient)(int64_t H, const void* gates, const void* hidden_n, const void* h_before, void* dh, void* dgates,
-                             void* dhidden) noexcept nogil
-        void (*add)(int64_t n, const void* x, void* y) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_cell_table* cell[2]
+        const fn_gemm_table* gemm[2]
 
-cdef enum Kind:
-    RNN_TANH, RNN_RELU, LSTM, GRU
+cdef extern from "stages.h" nogil:
+    ctypedef struct fn_part:
+        pass
+    void fn_parts_begin(fn_part* parts, int count)
+    bint fn_part_claim(fn_part* part, int64_t stage)
+    void fn_part_done(fn_part* part, int64_t stage)
+    void fn_stage_wait(fn_part* parts, int count, int64_t stage)
 
-# size[]: what the calls share
 cdef enum:
-    KIND, STEPS, BATCH, HIDDEN, OUT_WIDTH, REVERSE, H_STRIDE, W_ROW, W_COLUMN, P_ROW, P_COLUMN, PACKED_ROWS
-
-cdef enum:
-    FEW_ROWS = 8                # products per weight below which packing does not pay
     SMALL_BLOCK = 16
     LARGE_BLOCK = 32
     LARGE_WEIGHT = 512 * 1024   # bytes: then a block of more rows reads it less often
-
-cdef struct Sequence:
-    const fn_cell_table* cell
-    fn_call* call
-    int dtype, kind
-    int64_t element, T, B, H, P, gates          # P: width of h; gates: width of the sums
-    bint reverse
-    int64_t h_stride
-    const int64_t* sizes                        # rows of each step, NULL: B
-    int64_t rows_per_block, blocks
-    const void* weight                          # packed, or NULL
-    const void* projection                      # packed, or NULL
-    int64_t worker_bytes
-    char* workers
-
-
-cdef inline int64_t rows_at(const Sequence* s, int64_t t) noexcept nogil:
-    return s.B if s.sizes == NULL else s.sizes[t]
-
-
-cdef inline int64_t clamp(int64_t value, int64_t high) noexcept nogil:
-    return 0 if value < 0 else high if value > high else value
-
-
-cdef inline int64_t round_up(int64_t bytes) noexcept nogil:
-    return (bytes + 63) // 64 * 64
+    DEEP = 512                  # rows of a panel that a strip goes through before the next tile comes to them
+    FEW_ROWS = 16               # rows in all of a block below which packing the weights does not pay
+    GROUP_ROWS = 24             # the input side is multiplied for so many rows at a time
+    PACK_BYTES = 256 * 1024     # weights that are packed by more than one thread
+    PART_VECTORS = 1500         # multiply-adds of a vector, or reads, that are worth a thread's part of a step
 
 
 cdef void describe(Sequence* s, fn_call* call, int sizes_slot) noexcept nogil:
-    cdef int64_t weight_bytes
+    cdef int which = 1 if call.dtype == FN_F64 else 0
     s.call = call
     s.dtype = call.dtype
-    s.cell = (<const tables*>table).cell[1 if call.dtype == FN_F64 else 0]
-    s.element = 8 if call.dtype == FN_F64 else 4
+    s.cell = (<const tables*>table).cell[which]
+    s.gemm = (<const tables*>table).gemm[which]
+    s.lanes = s.gemm.lanes
+    s.element = 8 if which else 4
     s.kind, s.T, s.B, s.H = call.size[KIND], call.size[STEPS], call.size[BATCH], call.size[HIDDEN]
-    s.P, s.reverse, s.h_stride = call.size[OUT_WIDTH], call.size[REVERSE], call.size[H_STRIDE]
-    s.gates = s.H * (4 if s.kind == LSTM else 3 if s.kind == GRU else 1)
+    s.P, s.reverse, s.h_stride, s.I = call.size[OUT_WIDTH], call.size[REVERSE], call.size[H_STRIDE], call.size[INPUTS]
+    s.gates = 4 if s.kind == LSTM else 3 if s.kind == GRU else 1
     s.sizes = <const int64_t*>call.slot[sizes_slot]
-    weight_bytes = s.gates * s.P * s.element
-    s.rows_per_block = LARGE_BLOCK if weight_bytes > LARGE_WEIGHT else SMALL_BLOCK
-    s.blocks = max(1, s.B // s.rows_per_block)
-    s.rows_per_block = (s.B + s.blocks - 1) // s.blocks
-    s.blocks = (s.B + s.rows_per_block - 1) // s.rows_per_block if s.rows_per_block else 0
-    s.weight = s.projection = NULL
+    s.rows = LARGE_BLOCK if s.gates * s.H * s.P * s.element > LARGE_WEIGHT else SMALL_BLOCK
+    s.blocks = max(1, s.B // s.rows)
+    s.rows = ceil_div(s.B, s.blocks)
+    s.blocks = ceil_div(s.B, s.rows) if s.rows else 0
 
 
-cdef inline bint packs(const Sequence* s) noexcept nogil:
-    return s.T * s.rows_per_block >= FEW_ROWS
+cdef void begin_walk(const Sequence* s, Walk* w, int64_t block) noexcept nogil:
+    cdef int64_t t
+    w.step = -1
+    w.start = block * s.rows
+    w.most = clamp(s.B - w.start, s.rows)
+    w.base = w.before = 0
+    if s.reverse:
+        for t in range(s.T):
+            w.base += rows_at(s, t)
 
 
-cdef void product(const Sequence* s, int64_t M, int64_t N, int64_t K, const void* a, int64_t rsa, const void* b, int64_t rsb,
-                  int64_t csb, const void* packed, void* c, int64_t rsc, bint accumulate, const void* bias,
-                  void* scratch) noexcept nogil:
-    """c (+)= a b (+ bias) inside a block."""
-    cdef gemm_args g
+cdef bint next_step(const Sequence* s, Walk* w) noexcept nogil:
+    if w.step >= 0:
+        w.before = w.base
+        if not s.reverse:
+            w.base += rows_at(s, w.t)
+    w.step += 1
+    if w.step >= s.T:
+        return False
+    w.t = s.T - 1 - w.step if s.reverse else w.step
+    if s.reverse:
+        w.base -= rows_at(s, w.t)
+    w.active = clamp(rows_at(s, w.t) - w.start, w.most)
+    w.carried = 0
+    if w.step:
+        w.carried = clamp(rows_at(s, w.t + 1 if s.reverse else w.t - 1) - w.start, w.active)
+    return True
+
+
+cdef void strip(const Sequence* s, int64_t M, int64_t N, int64_t K, const void* a, int64_t rsa, const void* b, int64_t rsb,
+                bint padded, void* c, int64_t rsc, bint load, const void* bias) noexcept nogil:
+    cdef fn_gemm_strip g
+    cdef int64_t i, k
     if M <= 0:
         return
     memset(&g, 0, sizeof(g))
-    g.M, g.N, g.K = M, N, K
-    g.A, g.rsA, g.csA = a, rsa, 1
-    g.B, g.rsB, g.csB = b, rsb, csb
-    if packed != NULL:
-        g.B, g.packed = packed, True
-    g.C, g.rsC, g.csC = c, rsc, 1
-    g.accumulate = accumulate
-    g.bias = bias
-    gemm_serial(s.dtype, &g, scratch)
+    g.M, g.n = M, N
+    g.rsa, g.csa, g.rsb, g.csb, g.padded = rsa, 1, rsb, 1, padded
+    g.c, g.rsc = c, rsc
+    for i in range(max(1, ceil_div(K, DEEP))):
+        k = i * DEEP
+        g.K = min(K - k, DEEP)
+        g.a = <const char*>a + k * s.element
+        g.b = <const char*>b + k * rsb * s.element
+        g.load = load or k > 0
+        g.bias = bias if k + DEEP >= K else NULL
+        s.gemm.strip(&g)
 
 
-cdef int64_t product_scratch(const Sequence* s, int64_t N, int64_t K, int64_t rsb, int64_t csb) noexcept nogil:
-    cdef gemm_args g
-    memset(&g, 0, sizeof(g))
-    g.M, g.N, g.K = s.rows_per_block, N, K
-    g.rsA, g.csA, g.rsB, g.csB, g.rsC, g.csC = K, 1, rsb, csb, N, 1
-    return round_up(gemm_scratch(s.dtype, &g, 1))
-
-
-cdef inline int64_t largest(int64_t a, int64_t b) noexcept nogil:
-    return a if a > b else b
-
-
-# ---- forward -----------------------------------------------------------------------------------------------------
-# Slots: gates sums in, activated gates out; h, c per row; unprojected: o tanh(c) before an LSTM's projection.
+# ---- chunks of units ------------------------------------------------------------------------------------------------
+# Slots: gates, c: what backward will want, NULL where there is none; unprojected: o tanh(c) before an LSTM's projection.
 cdef enum:
-    F_GATES, F_WEIGHT, F_BIAS, F_H0, F_C0, F_PROJECTION, F_SIZES, F_H, F_C, F_H_LAST, F_C_LAST, F_UNPROJECTED
+    X, W_IH, W_HH, B_IH, B_HH, H0, C0, PROJECTION, SIZES, GATES, H, C, H_LAST, C_LAST, UNPROJECTED
+
+cdef struct Layer:
+    Sequence s
+    bint packed
+    int64_t units, chunks               # of a chunk; the last may have fewer
+    int64_t span                        # steps whose input side is multiplied at once
+    int64_t panel_bytes, sums_bytes, worker_bytes
+    char* panels                        # per chunk: rows of W_ih, of W_hh, the bias of each side
+    char* sums                          # per chunk, of `span` steps; with a span of one a worker's own scratch
+    char* workers
+    char* bias                          # of the input side: without packing; but for a GRU that of the hidden side is in it
+    const void* projection              # packed, or NULL
+    fn_part* parts                      # shares of the chunks in every step
+    int64_t shares
+    int threads
+
+# A chunk: units from `first` on, their sums `columns` wide in rows of `stride`.
+cdef struct Chunk:
+    int64_t first, n, columns, stride
+    char* panel
+    char* sums
+
+
+cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
+    cdef Sequence* s = &l.s
+    cdef int64_t widest, vectors
+    cdef gemm_args g
+    describe(s, call, SIZES)
+    l.packed = (s.T * s.rows >= FEW_ROWS or call.size[I_ROW] != 1 or call.size[W_ROW] != 1) and s.rows > 0
+    l.units = s.lanes
+    if s.gates == 1 or not (l.packed or s.rows == 1):
+        l.units = 4 * s.lanes           # a gate's columns alone: as many as a tile is wide
+    l.chunks = ceil_div(s.H, l.units)
+    l.span = max(1, GROUP_ROWS // max(s.rows, 1)) if l.packed and s.blocks == 1 else 1
+    widest = s.gates * l.units
+    vectors = l.chunks * s.gates * (l.units // s.lanes) * s.P
+    l.panel_bytes = aligned((s.I + s.P + 2) * widest * s.element) if l.packed else 0
+    l.sums_bytes = aligned(l.span * s.rows * widest * s.element)
+    l.worker_bytes = l.sums_bytes * (2 if s.kind == GRU else 1)
+    if call.slot[PROJECTION] != NULL:
+        l.projection = NULL
+        project_args(l, &g)
+        l.worker_bytes += aligned(gemm_scratch(s.dtype, &g, 1))
+    l.threads = threads_for(call)
+    l.shares = 0
+    if s.blocks == 1 and call.slot[PROJECTION] == NULL:
+        l.shares = max(1, min(s.rows * vectors // PART_VECTORS, min(l.threads, l.chunks)))
 
 
 cdef int64_t forward_scratch(const fn_call* call) noexcept nogil:
-    cdef Sequence s
-    describe(&s, <fn_call*>call, F_SIZES)
-    return weights_bytes(&s, call) + call.threads * forward_worker(&s, call)
+    cdef Layer l
+    lay_out(&l, <fn_call*>call)
+    return give_scratch(&l, NULL)
 
 
-cdef int64_t weights_bytes(const Sequence* s, const fn_call* call) noexcept nogil:
-    cdef int64_t bytes = 0
-    if packs(s):
-        bytes = round_up(gemm_packed_bytes(s.dtype, s.P, s.gates))
-        if call.slot[F_PROJECTION] != NULL:
-            bytes += round_up(gemm_packed_bytes(s.dtype, s.H, s.P))
-    return bytes
+cdef int64_t give_scratch(Layer* l, char* scratch) noexcept nogil:
+    """Lay the arrays of a call one after the other; returns their bytes."""
+    cdef const Sequence* s = &l.s
+    cdef char* end = scratch
+    l.panels = end
+    end += l.chunks * l.panel_bytes
+    l.projection = NULL
+    if s.call.slot[PROJECTION] != NULL and l.packed:
+        l.projection = end
+        end += aligned(gemm_packed_bytes(s.dtype, s.H, s.P))
+    l.bias = NULL
+    if s.call.slot[B_IH] != NULL and not l.packed:
+        l.bias = end
+        end += aligned(s.gates * s.H * s.element)
+    l.sums = end
+    if l.span > 1:
+        end += l.chunks * l.sums_bytes
+    l.parts = <fn_part*>end
+    end += l.shares * <int64_t>sizeof(fn_part)
+    l.workers = end
+    return end + l.threads * l.worker_bytes - scratch
 
 
-cdef int64_t forward_worker(const Sequence* s, const fn_call* call) noexcept nogil:
-    """Scratch of one thread: a GRU's hidden sums of a block, and what the products want."""
-    cdef int64_t bytes = product_scratch(s, s.gates, s.P, call.size[W_COLUMN], call.size[W_ROW])
-    if call.slot[F_PROJECTION] != NULL:
-        bytes = largest(bytes, product_scratch(s, s.P, s.H, call.size[P_COLUMN], call.size[P_ROW]))
-    return bytes + round_up(s.rows_per_block * s.gates * s.element)
+cdef Chunk chunk_at(const Layer* l, int64_t number) noexcept nogil:
+    cdef const Sequence* s = &l.s
+    cdef Chunk k
+    k.first = number * l.units
+    k.n = min(l.units, s.H - k.first)
+    k.columns = s.gates * k.n
+    k.stride = ceil_div(k.columns, s.lanes) * s.lanes
+    k.panel = l.panels + number * l.panel_bytes
+    k.sums = l.sums + number * l.sums_bytes
+    return k
+
+
+cdef void pack_chunk(void* context, int64_t number, int worker) noexcept nogil:
+    cdef Layer* l = <Layer*>context
+    cdef const Sequence* s = &l.s
+    cdef fn_call* call = s.call
+    cdef Chunk k = chunk_at(l, number)
+    cdef int64_t e = s.element, g, unit, rows = s.I + s.P
+    cdef char* target
+    if k.columns < k.stride:
+        memset(k.panel, 0, (rows + 2) * k.stride * e)
+    for g in range(s.gates):
+        unit = g * s.H + k.first
+        target = k.panel + g * k.n * e
+        s.gemm.pack(s.I, k.n, <char*>call.slot[W_IH] + unit * call.size[I_ROW] * e, call.size[I_COLUMN], call.size[I_ROW], target,
+                    k.stride)
+        target += s.I * k.stride * e
+        s.gemm.pack(s.P, k.n, <char*>call.slot[W_HH] + unit * call.size[W_ROW] * e, call.size[W_COLUMN], call.size[W_ROW], target,
+                    k.stride)
+        if call.slot[B_IH] == NULL:
+            continue
+        target += s.P * k.stride * e
+        memcpy(target, <char*>call.slot[B_IH] + unit * e, k.n * e)
+        if s.kind == GRU:
+            target += k.stride * e
+            memcpy(target, <char*>call.slot[B_HH] + unit * e, k.n * e)
+        else:
+            s.cell.add(k.n, <char*>call.slot[B_HH] + unit * e, target)
+
+
+# ---- one step of one chunk ------------------------------------------------------------------------------------------
+cdef void input_side(const Layer* l, const Chunk* k, int64_t M, int64_t row, char* sums) noexcept nogil:
+    """sums = x W_ih' and its bias, for M rows."""
+    cdef const Sequence* s = &l.s
+    cdef char* x = <char*>s.call.slot[X] + row * s.I * s.element
+    if l.packed:
+        strip(s, M, k.columns, s.I, x, s.I, k.panel, k.stride, True, sums, k.columns, False,
+              NULL if s.call.slot[B_IH] == NULL else k.panel + (s.I + s.P) * k.stride * s.element)
+    else:
+        unpacked(l, k, M, s.I, x, s.I, W_IH, I_COLUMN, l.bias, False, sums)
+
+
+cdef void hidden_side(const Layer* l, const Chunk* k, int64_t M, char* h, int64_t stride, char* sums) noexcept nogil:
+    """sums += h W_hh'; a GRU's have an array and a bias of their own."""
+    cdef const Sequence* s = &l.s
+    cdef bint own = s.kind == GRU
+    if l.packed:
+        strip(s, M, k.columns, s.P, h, stride, k.panel + s.I * k.stride * s.element, k.stride, True, sums, k.columns, not own,
+              k.panel + (s.I + s.P + 1) * k.stride * s.element if own and s.call.slot[B_HH] != NULL else NULL)
+    else:
+        unpacked(l, k, M, s.P, h, stride, W_HH, W_COLUMN, <const char*>s.call.slot[B_HH] if own else NULL, not own, sums)
+
+
+cdef void unpacked(const Layer* l, const Chunk* k, int64_t M, int64_t K, const char* a, int64_t rsa, int weight, int column_size,
+                   const char* bias, bint load, char* sums) noexcept nogil:
+    """Few rows, weights where they lie."""
+    cdef const Sequence* s = &l.s
+    cdef int64_t e = s.element, rsb = s.call.size[column_size], g
+    cdef const char* b = <char*>s.call.slot[weight] + k.first * e
+    cdef fn_cell_sums f
+    if bias != NULL:
+        bias += k.first * e
+    if s.rows == 1 and s.gates > 1:         # then a chunk's gates are a vector each
+        if M == 0:
+            return
+        f.gates, f.n, f.K, f.width, f.rsb, f.load = s.gates, k.n, K, s.H, rsb, load
+        f.a, f.b, f.bias, f.sums = a, b, bias, sums
+        s.cell.sums(&f)
+        return
+    for g in range(s.gates):
+        strip(s, M, k.n, K, a, rsa, b + g * s.H * e, rsb, False, sums + g * k.n * e, k.columns, load, bias)
+        if bias != NULL:
+            bias += s.H * e
+
+
+cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, char* scratch) noexcept nogil:
+    """`carried` rows have a state from the step before, the others start from h0, c0."""
+    cdef const Sequence* s = &l.s
+    cdef fn_call* call = s.call
+    cdef Chunk k = chunk_at(l, number)
+    cdef int64_t e = s.element, row = w.base + w.start, fresh = w.active - w.carried
+    cdef char* sums = scratch
+    cdef char* hidden
+    cdef char* h = <char*>call.slot[H]
+    cdef char* h0 = <char*>call.slot[H0] + (w.start + w.carried) * s.P * e
+    if w.active == 0:
+        return
+    if l.span == 1:
+        input_side(l, &k, w.active, row, sums)
+    else:
+        sums = k.sums + group_row(l, w, &k) * k.columns * e
+    hidden = scratch + l.sums_bytes if s.kind == GRU else sums
+    hidden_side(l, &k, w.carried, h + (w.before + w.start) * s.h_stride * e, s.h_stride, hidden)
+    hidden_side(l, &k, fresh, h0, s.P, hidden + w.carried * k.columns * e)
+    cells(l, w, &k, 0, w.carried, sums, hidden)
+    cells(l, w, &k, w.carried, fresh, sums, hidden)
+    if call.slot[PROJECTION] == NULL:
+        keep_last(s, w, k.first, k.n)
+
+
+cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept nogil:
+    """Where the step's rows lie among the sums of its group of steps; the first step of a group to come has them made."""
+    cdef const Sequence* s = &l.s
+    cdef int64_t first = w.t // l.span * l.span, end = min(first + l.span, s.T), before = 0, rows = 0, t
+    for t in range(first, end):
+        if t < w.t:
+            before += rows_at(s, t)
+        rows += rows_at(s, t)
+    if w.t == (end - 1 if s.reverse else first):
+        input_side(l, k, rows, w.base - before, k.sums)
+    return before
+
+
+cdef void cells(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M, char* sums, char* hidden) noexcept nogil:
+    """The cell on M rows of the block from `offset` on: all of them carried, or all fresh."""
+    cdef const Sequence* s = &l.s
+    cdef fn_call* call = s.call
+    cdef int64_t e = s.element, row = w.base + w.start + offset, at = w.start + offset, before = w.before + w.start + offset
+    cdef bint carried = offset < w.carried
+    cdef fn_cell_rows r
+    if M == 0:
+        return
+    memset(&r, 0, sizeof(r))
+    r.M, r.n, r.width, r.relu = M, k.n, s.H, s.kind == RNN_RELU
+    r.sums, r.hidden, r.rs_sums = sums + offset * k.columns * e, hidden + offset * k.columns * e, k.columns
+    if call.slot[GATES] != NULL:
+        r.gates, r.rs_gates = <char*>call.slot[GATES] + (row * s.gates * s.H + k.first) * e, s.gates * s.H
+    r.h, r.rs_h = <char*>call.slot[H] + (row * s.h_stride + k.first) * e, s.h_stride
+    if s.kind == LSTM:
+        if call.slot[PROJECTION] != NULL:
+            r.h, r.rs_h = <char*>call.slot[UNPROJECTED] + (row * s.H + k.first) * e, s.H
+        if call.slot[C] != NULL:
+            r.state = <char*>call.slot[C] + (row * s.H + k.first) * e
+            r.before = <char*>call.slot[C] + (before * s.H + k.first) * e
+        else:                           # nobody will ask for all of c: the last one is kept up to date
+            r.before = r.state = <char*>call.slot[C_LAST] + (at * s.H + k.first) * e
+        if not carried:
+            r.before = <char*>call.slot[C0] + (at * s.H + k.first) * e
+        r.rs_state = r.rs_before = s.H
+        s.cell.lstm(&r)
+    elif s.kind == GRU:
+        if call.slot[C] != NULL:
+            r.state, r.rs_state = <char*>call.slot[C] + (row * s.H + k.first) * e, s.H
+        if carried:
+            r.before, r.rs_before = <char*>call.slot[H] + (before * s.h_stride + k.first) * e, s.h_stride
+        else:
+            r.before, r.rs_before = <char*>call.slot[H0] + (at * s.P + k.first) * e, s.P
+        s.cell.gru(&r)
+    else:
+        s.cell.rnn(&r)
+
+
+cdef void keep_last(const Sequence* s, const Walk* w, int64_t first, int64_t n) noexcept nogil:
+    """Copy h and c of the rows whose last step this is, units from `first` on."""
+    cdef fn_call* call = s.call
+    cdef int64_t e = s.element, b, ended = 0, at, row
+    if not s.reverse and w.t + 1 < s.T:
+        ended = clamp(rows_at(s, w.t + 1) - w.start, w.active)
+    elif s.reverse and w.t:
+        ended = w.active
+    for b in range(ended, w.active):
+        at, row = w.start + b, w.base + w.start + b
+        memcpy(<char*>call.slot[H_LAST] + (at * s.P + first) * e, <char*>call.slot[H] + (row * s.h_stride + first) * e,
+               min(n, s.P - first) * e)      # one piece of all P with a projection
+        if s.kind == LSTM and call.slot[C] != NULL:
+            memcpy(<char*>call.slot[C_LAST] + (at * s.H + first) * e, <char*>call.slot[C] + (row * s.H + first) * e, n * e)
+
+
+cdef void project_args(const Layer* l, gemm_args* g) noexcept nogil:
+    cdef const Sequence* s = &l.s
+    memset(g, 0, sizeof(gemm_args))
+    g.M, g.N, g.K = s.rows, s.P, s.H
+    g.rsA, g.csA, g.rsC, g.csC = s.H, 1, s.h_stride, 1
+    g.B, g.rsB, g.csB = s.call.slot[PROJECTION], s.call.size[P_COLUMN], s.call.size[P_ROW]
+    if l.projection != NULL:
+        g.B, g.packed = l.projection, True
+
+
+cdef void project(const Layer* l, const Walk* w, char* scratch) noexcept nogil:
+    """h = W_hr (o tanh c)"""
+    cdef const Sequence* s = &l.s
+    cdef int64_t row = w.base + w.start
+    cdef gemm_args g
+    if w.active == 0:
+        return
+    project_args(l, &g)
+    g.M = w.active
+    g.A = <char*>s.call.slot[UNPROJECTED] + row * s.H * s.element
+    g.C = <char*>s.call.slot[H] + row * s.h_stride * s.element
+    gemm_serial(s.dtype, &g, scratch)
+    keep_last(s, w, 0, s.H)
+
+
+# ---- all steps ------------------------------------------------------------------------------------------------------
+cdef void forward_block(void* context, int64_t block, int worker) noexcept nogil:
+    """Some rows through all of time."""
+    cdef Layer* l = <Layer*>context
+    cdef char* scratch = l.workers + worker * l.worker_bytes
+    cdef Walk w
+    cdef int64_t number
+    begin_walk(&l.s, &w, block)
+    while next_step(&l.s, &w):
+        for number in range(l.chunks):
+            step_chunk(l, &w, number, scratch)
+        if l.s.call.slot[PROJECTION] != NULL:
+            project(l, &w, scratch + l.sums_bytes)
+
+
+cdef void forward_together(void* context, int64_t own, int worker) noexcept nogil:
+    """All rows through all of time: in every step its own share of the chunks, and those that nobody has taken."""
+    cdef Layer* l = <Layer*>context
+    cdef char* scratch = l.workers + worker * l.worker_bytes
+    cdef Walk w
+    cdef int64_t turn, share
+    begin_walk(&l.s, &w, 0)
+    while next_step(&l.s, &w):
+        for turn in range(l.shares):
+            share = (own + turn) % l.shares
+            if fn_part_claim(&l.parts[share], w.step):
+                share_step(l, &w, share, scratch)
+                fn_part_done(&l.parts[share], w.step)
+        fn_stage_wait(l.parts, l.shares, w.step)
+
+
+cdef void share_step(Layer* l, const Walk* w, int64_t share, char* scratch) noexcept nogil:
+    """Chunks to and fro: what a step read last lies nearest to the next one."""
+    cdef int64_t first = share * l.chunks // l.shares, end = (share + 1) * l.chunks // l.shares, i
+    if w.step == 0 and l.packed:
+        for i in range(first, end):
+            pack_chunk(l, i, 0)
+    for i in range(end - first):
+        step_chunk(l, w, end - 1 - i if w.step % 2 else first + i, scratch)
 
 
 cdef void forward(fn_call* call) noexcept nogil:
-    cdef Sequence s
-    cdef char* scratch = <char*>call.scratch
-    describe(&s, call, F_SIZES)
-    if packs(&s):
-        gemm_pack_b(s.dtype, s.P, s.gates, call.slot[F_WEIGHT], call.size[W_COLUMN], call.size[W_ROW], scratch)
-        s.weight = scratch
-        scratch += round_up(gemm_packed_bytes(s.dtype, s.P, s.gates))
-        if call.slot[F_PROJECTION] != NULL:
-            gemm_pack_b(s.dtype, s.H, s.P, call.slot[F_PROJECTION], call.size[P_COLUMN], call.size[P_ROW], scratch)
-            s.projection = scratch
-            scratch += round_up(gemm_packed_bytes(s.dtype, s.H, s.P))
-    s.workers = scratch
-    s.worker_bytes = forward_worker(&s, call)
-    parallel(s.blocks, threads_for(call), forward_block, &s)
+    cdef Layer l
+    lay_out(&l, call)
+    give_scratch(&l, <char*>call.scratch)
+    if l.bias != NULL:
+        memcpy(l.bias, call.slot[B_IH], l.s.gates * l.s.H * l.s.element)
+        if l.s.kind != GRU:
+            l.s.cell.add(l.s.gates * l.s.H, call.slot[B_HH], l.bias)
+    if l.shares:
+        fn_parts_begin(l.parts, l.shares)
+        parallel(l.shares, l.threads, forward_together, &l)
+        return
+    if l.packed:
+        parallel(l.chunks, l.threads if l.chunks * l.panel_bytes > PACK_BYTES else 1, pack_chunk, &l)
+    if l.projection != NULL:
+        gemm_pack_b(l.s.dtype, l.s.H, l.s.P, call.slot[PROJECTION], call.size[P_COLUMN], call.size[P_ROW], <char*>l.projection)
+    parallel(l.s.blocks, l.threads, forward_block, &l)
 
 
-cdef void forward_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef Sequence* s = <Sequence*>context
-    cdef int64_t start = block * s.rows_per_block, step, t, base = 0, base_before = 0, active, carried
-    cdef int64_t most = clamp(s.B - start, s.rows_per_block)
-    if s.reverse:
-        for t in range(s.T):
-            base += rows_at(s, t)
-    for step in range(s.T):
-        t = s.T - 1 - step if s.reverse else step
-        if s.reverse:
-            base -= rows_at(s, t)
-        active = clamp(rows_at(s, t) - start, most)
-        carried = 0
-        if step:
-            carried = clamp(rows_at(s, t + 1 if s.reverse else t - 1) - start, active)
-        if active:
-            forward_step(s, t, start, base + start, base_before + start, active, carried,
-                         s.workers + worker * s.worker_bytes)
-        base_before = base
-        if not s.reverse:
-            base += rows_at(s, t)
-
-
-cdef void forward_step(Sequence* s, int64_t t, int64_t start, int64_t row, int64_t before, int64_t active, int64_t carried,
-                       char* scratch) noexcept nogil:
-    """One time step of one block: `carried` rows have a state from the step before, the others start from h0, c0."""
-    cdef fn_call* call = s.call
-    cdef int64_t e = s.element, b
-    cdef char* gates = <char*>call.slot[F_GATES] + row * s.gates * e
-    cdef char* h = <char*>call.slot[F_H]
-    cdef char* h0 = <char*>call.slot[F_H0] + start * s.P * e
-    cdef char* sums = gates
-    cdef bint gru = s.kind == GRU
-    cdef const void* bias = call.slot[F_BIAS] if gru else NULL
-    cdef char* state_before
-    cdef char* h_row
-    cdef char* c_row
-    cdef int64_t offset
-    if gru:
-        sums = scratch
-        scratch += round_up(s.rows_per_block * s.gates * e)
-    product(s, carried, s.gates, s.P, h + before * s.h_stride * e, s.h_stride, call.slot[F_WEIGHT], call.size[W_COLUMN],
-            call.size[W_ROW], s.weight, sums, s.gates, not gru, bias, scratch)
-    product(s, active - carried, s.gates, s.P, h0 + carried * s.P * e, s.P, call.slot[F_WEIGHT], call.size[W_COLUMN],
-            call.size[W_ROW], s.weight, sums + carried * s.gates * e, s.gates, not gru, bias, scratch)
-    for b in range(active):
-        h_row = h + (row + b) * s.h_stride * e
-        if s.kind == LSTM:
-            c_row = <char*>call.slot[F_C] + (row + b) * s.H * e
-            state_before = (<char*>call.slot[F_C] + (before + b) * s.H * e if b < carried
-                            else <char*>call.slot[F_C0] + (start + b) * s.H * e)
-            if call.slot[F_PROJECTION] != NULL:
-                h_row = <char*>call.slot[F_UNPROJECTED] + (row + b) * s.H * e
-            s.cell.lstm(s.H, gates + b * s.gates * e, state_before, c_row, h_row)
-        elif gru:
-            state_before = h + (before + b) * s.h_stride * e if b < carried else h0 + b * s.P * e
-            s.cell.gru(s.H, gates + b * s.gates * e, sums + b * s.gates * e, state_before, h_row,
-                       <char*>call.slot[F_C] + (row + b) * s.H * e)
-        else:
-            s.cell.rnn(s.H, s.kind == RNN_RELU, gates + b * s.gates * e, h_row)
-    if call.slot[F_PROJECTION] != NULL:
-        product(s, active, s.P, s.H, <char*>call.slot[F_UNPROJECTED] + row * s.H * e, s.H, call.slot[F_PROJECTION],
-                call.size[P_COLUMN], call.size[P_ROW], s.projection, h + row * s.h_stride * e, s.h_stride, False, NULL, scratch)
-    # The rows whose last step this is.
-    offset = 0
-    if not s.reverse and t + 1 < s.T:
-        offset = clamp(rows_at(s, t + 1) - start, active)
-    elif s.reverse and t:
-        offset = active
-    for b in range(offset, active):
-        memcpy(<char*>call.slot[F_H_LAST] + (start + b) * s.P * e, h + (row + b) * s.h_stride * e, s.P * e)
-        if s.kind == LSTM:
-            memcpy(<char*>call.slot[F_C_LAST] + (start + b) * s.H * e, <char*>call.slot[F_C] + (row + b) * s.H * e, s.H * e)
-
-
-# ---- backward ----------------------------------------------------------------------------------------------------
-# Slots: gates activated; dgates: gradients of the sums; dh: gradient of h per row or absent; dhidden: a GRU's hidden sums;
-# dh_total: with a projection, the whole gradient of h per row.
-cdef enum:
-    B_GATES, B_WEIGHT, B_H0, B_C0, B_PROJECTION, B_SIZES, B_H, B_C, B_DH, B_DH_LAST, B_DC_LAST
-    B_DH0, B_DC0, B_DGATES, B_DHIDDEN, B_DH_TOTAL
-
-# B_DH may have rows apart by another stride
-cdef enum:
-    DH_STRIDE = 12
-
-
-cdef int64_t backward_scratch(const fn_call* call) noexcept nogil:
-    cdef Sequence s
-    describe(&s, <fn_call*>call, B_SIZES)
-    return backward_weights(&s, call) + call.threads * backward_worker(&s, call)
-
-
-cdef int64_t backward_weights(const Sequence* s, const fn_call* call) noexcept nogil:
-    cdef int64_t bytes = 0
-    if packs(s):
-        bytes = round_up(gemm_packed_bytes(s.dtype, s.gates, s.P))
-        if call.slot[B_PROJECTION] != NULL:
-            bytes += round_up(gemm_packed_bytes(s.dtype, s.P, s.H))
-    return bytes
-
-
-cdef int64_t backward_worker(const Sequence* s, const fn_call* call) noexcept nogil:
-    """Per thread and block row: the gradient of h so far, of c so far, and of the unprojected h."""
-    cdef int64_t bytes = product_scratch(s, s.P, s.gates, call.size[W_ROW], call.size[W_COLUMN])
-    if call.slot[B_PROJECTION] != NULL:
-        bytes = largest(bytes, product_scratch(s, s.H, s.P, call.size[P_ROW], call.size[P_COLUMN]))
-    return bytes + round_up(s.rows_per_block * s.P * s.element) + 2 * round_up(s.rows_per_block * s.H * s.element)
-
-
-cdef void backward(fn_call* call) noexcept nogil:
-    cdef Sequence s
-    cdef char* scratch = <char*>call.scratch
-    describe(&s, call, B_SIZES)
-    if packs(&s):
-        gemm_pack_b(s.dtype, s.gates, s.P, call.slot[B_WEIGHT], call.size[W_ROW], call.size[W_COLUMN], scratch)
-        s.weight = scratch
-        scratch += round_up(gemm_packed_bytes(s.dtype, s.gates, s.P))
-        if call.slot[B_PROJECTION] != NULL:
-            gemm_pack_b(s.dtype, s.P, s.H, call.slot[B_PROJECTION], call.size[P_ROW], call.size[P_COLUMN], scratch)
-            s.projection = scratch
-            scratch += round_up(gemm_packed_bytes(s.dtype, s.P, s.H))
-    s.workers = scratch
-    s.worker_bytes = backward_worker(&s, call)
-    parallel(s.blocks, threads_for(call), backward_block, &s)
-
-
-cdef void backward_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef Sequence* s = <Sequence*>context
-    cdef int64_t start = block * s.rows_per_block, step, t, base = 0, before, active, carried, begun = 0
-    cdef int64_t most = clamp(s.B - start, s.rows_per_block)
-    cdef bint first
-    if not s.reverse:
-        for t in range(s.T):
-            base += rows_at(s, t)
-    for step in range(s.T):
-        t = step if s.reverse else s.T - 1 - step
-        if not s.reverse:
-            base -= rows_at(s, t)
-        active = clamp(rows_at(s, t) - start, most)
-        first = t == s.T - 1 if s.reverse else t == 0      # the first step of the forward run
-        carried = 0
-        before = base
-        if not first:
-            carried = clamp(rows_at(s, t + 1 if s.reverse else t - 1) - start, active)
-            before = base + rows_at(s, t) if s.reverse else base - rows_at(s, t - 1)
-        if active:
-            backward_step(s, start, base + start, before + start, active, carried, begun, s.workers + worker * s.worker_bytes)
-            begun = largest(begun, active)
-        if s.reverse:
-            base += rows_at(s, t)
-
-
-cdef void copy_or_zero(char* target, const void* source, int64_t offset, int64_t bytes) noexcept nogil:
-    if source == NULL:
-        memset(target, 0, bytes)
-    else:
-        memcpy(target, <const char*>source + offset, bytes)
-
-
-cdef void backward_step(Sequence* s, int64_t start, int64_t row, int64_t before, int64_t active, int64_t carried, int64_t begun,
-                        char* scratch) noexcept nogil:
-    """One step of one block, against time.  Rows from `begun` on come in here: with the gradient of their last state."""
-    cdef fn_call* call = s.call
-    cdef int64_t e = s.element, b, h_bytes = s.P * e, c_bytes = s.H * e
-    cdef char* gates = <char*>call.slot[B_GATES] + row * s.gates * e
-    cdef char* dgates = <char*>call.slot[B_DGATES] + row * s.gates * e
-    cdef char* dh = scratch
-    cdef char* dc = dh + round_up(s.rows_per_block * h_bytes)
-    cdef char* du = dc + round_up(s.rows_per_block * c_bytes)
-    cdef char* up = dh
-    cdef char* state_before
-    scratch = du + round_up(s.rows_per_block * c_bytes)
-    for b in range(begun, active):
-        copy_or_zero(dh + b * h_bytes, call.slot[B_DH_LAST], (start + b) * h_bytes, h_bytes)
-        if s.kind == LSTM:
-            copy_or_zero(dc + b * c_bytes, call.slot[B_DC_LAST], (start + b) * c_bytes, c_bytes)
-    if call.slot[B_DH] != NULL:
-        for b in range(active):
-            s.cell.add(s.P, <char*>call.slot[B_DH] + (row + b) * call.size[DH_STRIDE] * e, dh + b * h_bytes)
-    if call.slot[B_PROJECTION] != NULL:
-        memcpy(<char*>call.slot[B_DH_TOTAL] + row * h_bytes, dh, active * h_bytes)
-        product(s, active, s.H, s.P, dh, s.P, call.slot[B_PROJECTION], call.size[P_ROW], call.size[P_COLUMN], s.projection, du,
-                s.H, False, NULL, scratch)
-        up = du
-    for b in range(active):
-        if s.kind == LSTM:
-            state_before = (<char*>call.slot[B_C] + (before + b) * c_bytes if b < carried
-                            else <char*>call.slot[B_C0] + (start + b) * c_bytes)
-            s.cell.lstm_gradient(s.H, gates + b * s.gates * e, state_before, <char*>call.slot[B_C] + (row + b) * c_bytes,
-                                 up + b * c_bytes, dc + b * c_bytes, dgates + b * s.gates * e)
-        elif s.kind == GRU:
-            state_before = (<char*>call.slot[B_H] + (before + b) * s.h_stride * e if b < carried
-                            else <char*>call.slot[B_H0] + (start + b) * h_bytes)
-            s.cell.gru_gradient(s.H, gates + b * s.gates * e, <char*>call.slot[B_C] + (row + b) * c_bytes, state_before,
-                                dh + b * h_bytes, dgates + b * s.gates * e, <char*>call.slot[B_DHIDDEN] + (row + b) * s.gates * e)
-        else:
-            s.cell.rnn_gradient(s.H, s.kind == RNN_RELU, <char*>call.slot[B_H] + (row + b) * s.h_stride * e, dh + b * h_bytes,
-                                dgates + b * s.gates * e)
-    if s.kind == GRU:
-        dgates = <char*>call.slot[B_DHIDDEN] + row * s.gates * e
-    product(s, active, s.P, s.gates, dgates, s.gates, call.slot[B_WEIGHT], call.size[W_ROW], call.size[W_COLUMN], s.weight, dh, s.P,
-            s.kind == GRU, NULL, scratch)
-    # The rows that started from h0, c0 here: their gradients are complete.
-    for b in range(carried, active):
-        memcpy(<char*>call.slot[B_DH0] + (start + b) * h_bytes, dh + b * h_bytes, h_bytes)
-        if s.kind == LSTM:
-            memcpy(<char*>call.slot[B_DC0] + (start + b) * c_bytes, dc + b * c_bytes, c_bytes)
-
-
-cdef fn_kernel RECURRENT, RECURRENT_GRADIENT
+cdef fn_kernel RECURRENT
 declare(&RECURRENT, "recurrent",
-        "gates:state weight:in bias:in h0:in c0:in projection:in sizes:in h:out c:out h_last:out c_last:out unprojected:out",
-        forward, forward_scratch)
-declare(&RECURRENT_GRADIENT, "recurrent_gradient",
-        "gates:in weight:in h0:in c0:in projection:in sizes:in h:in c:in dh:in dh_last:in dc_last:in dh0:out dc0:out dgates:out "
-        "dhidden:out dh_total:out", backward, backward_scratch)
+        "x:in w_ih:in w_hh:in b_ih:in b_hh:in h0:in c0:in projection:in sizes:in gates:out h:out c:out h_last:out c_last:out "
+        "unprojected:out", forward, forward_scratch)

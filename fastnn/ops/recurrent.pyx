@@ -7,10 +7,11 @@ import numpy as np
 
 import fastnn.kernels.gemm  # no-cython-lint: declares the kernels
 import fastnn.kernels.recurrent  # no-cython-lint
+import fastnn.kernels.recurrent_gradient  # no-cython-lint
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_2d
-from fastnn.core.tape cimport Node, add
+from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, attach_outputs, grad_enabled, wants, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.layout cimport contiguous
@@ -27,10 +28,9 @@ cdef enum:
     GRU = 3
 cdef int[4] GATES = [1, 1, 4, 3]
 
-# size[] of the kernels, as in kernels/recurrent.pyx
+# size[] of the kernels, as in kernels/recurrent.pxd
 cdef enum:
-    KIND, STEPS, BATCH, HIDDEN, OUT_WIDTH, REVERSE, H_STRIDE, W_ROW, W_COLUMN, P_ROW, P_COLUMN
-    DH_STRIDE = 12
+    KIND, STEPS, BATCH, HIDDEN, OUT_WIDTH, REVERSE, H_STRIDE, W_ROW, W_COLUMN, P_ROW, P_COLUMN, DH_STRIDE, INPUTS, I_ROW, I_COLUMN
 
 
 cdef class Layer:
@@ -75,51 +75,54 @@ cdef np.ndarray columns(Layer layer, np.ndarray rows, int direction):
 
 cdef int fill_sizes(Launch* L, Layer layer, int direction) except -1:
     cdef list w = layer.weights[direction]
-    cdef np.ndarray hh = w[1], hr = w[4]
+    cdef np.ndarray ih = w[0], hh = w[1], hr = w[4]
     cdef int64_t item = np.PyArray_ITEMSIZE(hh)
+    L.call.size[INPUTS] = layer.inputs
+    L.call.size[I_ROW], L.call.size[I_COLUMN] = np.PyArray_STRIDE(ih, 0) // item, np.PyArray_STRIDE(ih, 1) // item
     L.call.size[KIND], L.call.size[STEPS], L.call.size[BATCH] = layer.kind, layer.T, layer.B
     L.call.size[HIDDEN], L.call.size[OUT_WIDTH], L.call.size[REVERSE] = layer.H, layer.P, direction
     L.call.size[H_STRIDE] = layer.directions * layer.P
     L.call.size[W_ROW], L.call.size[W_COLUMN] = np.PyArray_STRIDE(hh, 0) // item, np.PyArray_STRIDE(hh, 1) // item
     if hr is not None:
         L.call.size[P_ROW], L.call.size[P_COLUMN] = np.PyArray_STRIDE(hr, 0) // item, np.PyArray_STRIDE(hr, 1) // item
-    L.call.flops = 2.0 * layer.rows * layer.P * GATES[layer.kind] * layer.H + 40.0 * layer.rows * layer.H
-    L.call.bytes = <double>item * layer.rows * (GATES[layer.kind] + 2) * layer.H
     return 0
 
 
-cdef int forward_direction(Layer layer, int d, np.ndarray h_last, np.ndarray c_last) except -1:
+cdef int forward_direction(Layer layer, int d, np.ndarray h_last, np.ndarray c_last, bint record) except -1:
     cdef Launch L
     cdef list w = layer.weights[d]
     cdef int typenum = np.PyArray_TYPE(layer.x)
-    cdef int64_t width = GATES[layer.kind] * layer.H
-    cdef np.ndarray gates = empty_2d(layer.rows, width, typenum), states = None, unprojected = None
-    cdef np.ndarray bias = w[2]
-    if bias is not None and layer.kind != GRU:
-        bias = add(w[2], w[3], False)
-    product_into(layer.x, np.PyArray_Transpose(w[0], NULL), bias, gates, False)
-    if layer.kind >= LSTM:
-        states = empty_2d(layer.rows, layer.H, typenum)
+    cdef int64_t width = GATES[layer.kind] * layer.H, item = np.PyArray_ITEMSIZE(layer.x)
+    cdef np.ndarray gates = None, states = None, unprojected = None
+    if record and layer.kind >= LSTM:
+        gates, states = empty_2d(layer.rows, width, typenum), empty_2d(layer.rows, layer.H, typenum)
     if w[4] is not None:
         unprojected = empty_2d(layer.rows, layer.H, typenum)
-    begin(&L, RECURRENT, fn_dtype_of(gates))
+    begin(&L, RECURRENT, fn_dtype_of(layer.x))
     fill_sizes(&L, layer, d)
-    put(&L, 0, gates)
-    put(&L, 1, w[1])
-    put(&L, 2, w[3] if layer.kind == GRU else None)
-    put(&L, 3, part(layer, layer.h0, d))
-    put(&L, 4, part(layer, layer.c0, d))
-    put(&L, 5, w[4])
-    put(&L, 6, layer.sizes)
-    put(&L, 7, columns(layer, layer.out, d))
-    put(&L, 8, states)
-    put(&L, 9, part(layer, h_last, d))
-    put(&L, 10, part(layer, c_last, d))
-    put(&L, 11, unprojected)
+    L.call.flops = 2.0 * layer.rows * (layer.inputs + layer.P) * width + 40.0 * layer.rows * layer.H
+    L.call.bytes = <double>item * (layer.rows * (layer.inputs + (2 * layer.H + width if record else layer.P))
+                                   + (layer.inputs + layer.P) * width)
+    put(&L, 0, layer.x)
+    put(&L, 1, w[0])
+    put(&L, 2, w[1])
+    put(&L, 3, w[2])
+    put(&L, 4, w[3])
+    put(&L, 5, part(layer, layer.h0, d))
+    put(&L, 6, part(layer, layer.c0, d))
+    put(&L, 7, w[4])
+    put(&L, 8, layer.sizes)
+    put(&L, 9, gates)
+    put(&L, 10, columns(layer, layer.out, d))
+    put(&L, 11, states)
+    put(&L, 12, part(layer, h_last, d))
+    put(&L, 13, part(layer, c_last, d))
+    put(&L, 14, unprojected)
     launch(&L)
-    layer.gates.append(gates)
-    layer.states.append(states)
-    layer.unprojected.append(unprojected)
+    if record:
+        layer.gates.append(gates)
+        layer.states.append(states)
+        layer.unprojected.append(unprojected)
     return 0
 
 
@@ -128,16 +131,18 @@ cdef int backward_direction(Layer layer, int d, np.ndarray dout, np.ndarray dh_l
     cdef Launch L
     cdef list w = layer.weights[d]
     cdef int typenum = np.PyArray_TYPE(layer.x)
-    cdef np.ndarray gates = layer.gates[d]
-    cdef np.ndarray dgates = empty_2d(layer.rows, np.PyArray_DIM(gates, 1), typenum), dhidden = dgates, dh_total = None
+    cdef int64_t width = GATES[layer.kind] * layer.H
+    cdef np.ndarray dgates = empty_2d(layer.rows, width, typenum), dhidden = dgates, dh_total = None
     if layer.kind == GRU:
-        dhidden = empty_2d(layer.rows, np.PyArray_DIM(gates, 1), typenum)
+        dhidden = empty_2d(layer.rows, width, typenum)
     if w[4] is not None:
         dh_total = empty_2d(layer.rows, layer.P, typenum)
-    begin(&L, RECURRENT_GRADIENT, fn_dtype_of(gates))
+    begin(&L, RECURRENT_GRADIENT, fn_dtype_of(dgates))
     fill_sizes(&L, layer, d)
     L.call.size[DH_STRIDE] = layer.directions * layer.P
-    put(&L, 0, gates)
+    L.call.flops = 2.0 * layer.rows * layer.P * width + 40.0 * layer.rows * layer.H
+    L.call.bytes = <double>np.PyArray_ITEMSIZE(dgates) * layer.rows * (2 * width + 2 * layer.H)
+    put(&L, 0, layer.gates[d])
     put(&L, 1, w[1])
     put(&L, 2, part(layer, layer.h0, d))
     put(&L, 3, part(layer, layer.c0, d))
@@ -159,8 +164,10 @@ cdef int backward_direction(Layer layer, int d, np.ndarray dout, np.ndarray dh_l
     weight_grads.append(weight_gradient(layer.x, dgates))
     weight_grads.append(hidden_weight_gradient(layer, d, dhidden))
     if w[2] is not None:
-        weight_grads.append(column_sums(dgates, layer.rows, np.PyArray_DIM(dgates, 1)))
-        weight_grads.append(column_sums(dhidden, layer.rows, np.PyArray_DIM(dgates, 1)))
+        bias_grad = column_sums(dgates, layer.rows, width)
+        weight_grads.append(bias_grad)
+        # the same sums but for a GRU: the column sums of one row are its copy
+        weight_grads.append(column_sums(dhidden, layer.rows, width) if layer.kind == GRU else column_sums(bias_grad, 1, width))
     if w[4] is not None:
         weight_grads.append(weight_gradient(layer.unprojected[d], dh_total))
     return 0
@@ -210,7 +217,7 @@ cdef class RecurrentBackward(Node):
         cdef Layer layer = self.extra
         cdef int typenum = np.PyArray_TYPE(layer.x), d
         cdef np.npy_intp[3] shape
-        cdef np.ndarray dout, dhn, dcn, dh0, dc0 = None, dx = None
+        cdef np.ndarray dout, dhn, dcn, dh0 = None, dc0 = None, dx = None
         cdef list weight_grads = []
         dout = None if grads[0] is None else contiguous(grads[0])
         if dout is not None:
@@ -218,8 +225,9 @@ cdef class RecurrentBackward(Node):
         dhn = None if grads[1] is None else contiguous(grads[1])
         dcn = None if layer.kind != LSTM or grads[2] is None else contiguous(grads[2])
         shape[0], shape[1], shape[2] = layer.directions, layer.B, layer.P
-        dh0 = empty(3, shape, typenum)
-        if layer.kind == LSTM:
+        if self.nodes[1] is not None:
+            dh0 = empty(3, shape, typenum)
+        if self.nodes[2] is not None:
             shape[2] = layer.H
             dc0 = empty(3, shape, typenum)
         if self.nodes[0] is not None:
@@ -278,15 +286,15 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     if layer.kind == LSTM:
         shape[2] = layer.H
         c_last = empty(3, shape, typenum)
-    for d in range(layer.directions):
-        forward_direction(layer, d, h_last, c_last)
-    cdef list outputs = [layer.out, h_last] if c_last is None else [layer.out, h_last, c_last]
-    if not grad_enabled():
-        return tuple([wrap(o) for o in outputs])
-    cdef list inputs = [x, h0, c0] + [w for direction in weights for w in direction if w is not None]
+    cdef list inputs
     cdef bint record = False
-    for t in inputs:
-        record = record or wants(<Tensor>t)
+    if grad_enabled():
+        inputs = [x, h0, c0] + [w for direction in weights for w in direction if w is not None]
+        for t in inputs:
+            record = record or wants(<Tensor>t)
+    for d in range(layer.directions):
+        forward_direction(layer, d, h_last, c_last, record)
+    cdef list outputs = [layer.out, h_last] if c_last is None else [layer.out, h_last, c_last]
     if not record:
         return tuple([wrap(o) for o in outputs])
     node = RecurrentBackward.__new__(RecurrentBackward)

@@ -1,0 +1,66 @@
+/* stages.h: threads that go through a row of stages together, each stage cut into parts.
+ *
+ * For work whose stages depend on each other (the time steps of a recurrent net) while one stage is far too short for a
+ * call of fn_parallel.  Every thread walks through all stages: it claims its own part, then those that nobody has claimed,
+ * and waits until all parts of the stage are done.  So a thread that comes late, or never, holds up nobody: the others do
+ * its parts, and a thread only ever waits for a part that another one is working on.
+ *
+ * Each part has its words on cache lines of its own: `claimed` is looked at by its owner alone while all goes well,
+ * `done` is what the others wait for. */
+#ifndef FN_STAGES_H
+#define FN_STAGES_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sched.h>
+#define FN_YIELD() sched_yield()
+#else
+#define FN_YIELD() ((void)0)
+#endif
+
+#if defined(__x86_64__) || defined(__i386__)
+#define FN_RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define FN_RELAX() __asm__ __volatile__("isb")
+#else
+#define FN_RELAX() ((void)0)
+#endif
+
+enum { FN_SPINS = 2000 };       /* some 30 us: then the worker of a part has lost its core, perhaps to this thread */
+
+typedef struct {
+    _Alignas(64) _Atomic int64_t claimed;       /* stages claimed so far */
+    _Alignas(64) _Atomic int64_t done;          /* and finished */
+} fn_part;
+
+static inline void fn_parts_begin(fn_part *parts, int count) {
+    for (int p = 0; p < count; p++) {
+        atomic_init(&parts[p].claimed, 0);
+        atomic_init(&parts[p].done, 0);
+    }
+}
+
+/* May this thread do the part's stage?  Then it must, and say fn_part_done. */
+static inline int fn_part_claim(fn_part *part, int64_t stage) {
+    int64_t expected = stage;
+    return atomic_load_explicit(&part->claimed, memory_order_relaxed) == stage &&
+           atomic_compare_exchange_strong_explicit(&part->claimed, &expected, stage + 1, memory_order_relaxed,
+                                                   memory_order_relaxed);
+}
+
+static inline void fn_part_done(fn_part *part, int64_t stage) {
+    atomic_store_explicit(&part->done, stage + 1, memory_order_release);
+}
+
+/* Waits until the stage is done in all parts; what was written there can be read from then on. */
+static inline void fn_stage_wait(fn_part *parts, int count, int64_t stage) {
+    for (int p = 0; p < count; p++)
+        for (int spins = 0; atomic_load_explicit(&parts[p].done, memory_order_acquire) <= stage; spins++) {
+            if (spins < FN_SPINS) FN_RELAX();
+            else FN_YIELD();
+        }
+}
+
+#endif

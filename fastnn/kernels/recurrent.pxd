@@ -1,0 +1,120 @@
+"""What the drivers of recurrent layers share: the shape of a call, the walk through time, products with packed weights."""
+from libc.stdint cimport int64_t
+
+from fastnn.kernels.native cimport fn_call
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fn_gemm_strip:
+        int64_t M, n, K
+        const void* a
+        int64_t rsa, csa
+        const void* b
+        int64_t rsb, csb
+        int padded
+        void* c
+        int64_t rsc
+        int load
+        const void* bias
+    ctypedef struct fn_gemm_table:
+        int lanes
+        int64_t (*columns_for)(int64_t M) noexcept nogil
+        void (*strip)(const fn_gemm_strip* s) noexcept nogil
+        void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
+                     int64_t rsy) noexcept nogil
+    ctypedef struct fn_cell_rows:
+        int64_t M, n, width
+        int relu
+        const void* sums
+        const void* hidden
+        int64_t rs_sums
+        void* gates
+        int64_t rs_gates
+        const void* before
+        int64_t rs_before
+        void* state
+        int64_t rs_state
+        void* h
+        int64_t rs_h
+    ctypedef struct fn_cell_gradient:
+        int64_t M, n, width
+        int relu
+        const void* gates
+        int64_t rs_gates
+        const void* before
+        int64_t rs_before
+        const void* state
+        int64_t rs_state
+        const void* more
+        int64_t rs_more
+        void* dh
+        void* dc
+        void* dgates
+        void* dhidden
+    ctypedef struct fn_cell_sums:
+        int gates
+        int64_t n, K, width
+        const void* a
+        const void* b
+        int64_t rsb
+        const void* bias
+        int load
+        void* sums
+    ctypedef struct fn_cell_table:
+        void (*rnn)(const fn_cell_rows* s) noexcept nogil
+        void (*lstm)(const fn_cell_rows* s) noexcept nogil
+        void (*gru)(const fn_cell_rows* s) noexcept nogil
+        void (*rnn_gradient)(const fn_cell_gradient* s) noexcept nogil
+        void (*lstm_gradient)(const fn_cell_gradient* s) noexcept nogil
+        void (*gru_gradient)(const fn_cell_gradient* s) noexcept nogil
+        void (*sums)(const fn_cell_sums* s) noexcept nogil
+        void (*add)(int64_t n, const void* x, void* y) noexcept nogil
+
+cdef enum Kind:
+    RNN_TANH, RNN_RELU, LSTM, GRU
+
+# size[]: what the calls share; W are strides of the hidden weight, I of the input weight, P of the projection
+cdef enum:
+    KIND, STEPS, BATCH, HIDDEN, OUT_WIDTH, REVERSE, H_STRIDE, W_ROW, W_COLUMN, P_ROW, P_COLUMN, DH_STRIDE, INPUTS, I_ROW, I_COLUMN
+
+cdef struct Sequence:
+    const fn_cell_table* cell
+    const fn_gemm_table* gemm
+    fn_call* call
+    int dtype, kind, gates                      # gates per unit
+    int64_t element, T, B, I, H, P, lanes       # P: width of h
+    bint reverse
+    int64_t h_stride
+    const int64_t* sizes                        # rows of each step, NULL: B
+    int64_t rows, blocks                        # rows of a block
+
+# A block of the batch on its way through time.
+cdef struct Walk:
+    int64_t step, t                     # steps taken; the time it stands at
+    int64_t start, most                 # the block's first row in the batch, and its rows
+    int64_t base, before                # the first row of this step and of the one before, of the whole batch
+    int64_t active, carried             # the block's rows of this step; those that have a state from the step before
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline int64_t aligned(int64_t bytes) noexcept nogil:
+    return (bytes + 63) // 64 * 64
+
+
+cdef inline int64_t clamp(int64_t value, int64_t high) noexcept nogil:
+    return 0 if value < 0 else high if value > high else value
+
+
+cdef inline int64_t rows_at(const Sequence* s, int64_t t) noexcept nogil:
+    return s.B if s.sizes == NULL else s.sizes[t]
+
+
+cdef void describe(Sequence* s, fn_call* call, int sizes_slot) noexcept nogil
+cdef void begin_walk(const Sequence* s, Walk* w, int64_t block) noexcept nogil
+cdef bint next_step(const Sequence* s, Walk* w) noexcept nogil
+
+# c[M][N] (+)= a[M][K] b[K][N] (+ bias) for a strip of columns; b's rows are contiguous, `padded`: to whole vectors.
+cdef void strip(const Sequence* s, int64_t M, int64_t N, int64_t K, const void* a, int64_t rsa, const void* b, int64_t rsb,
+                bint padded, void* c, int64_t rsc, bint load, const void* bias) noexcept nogil
