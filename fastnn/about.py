@@ -1,17 +1,23 @@
 """What this installation is: versions, instruction set, threads, how it was built."""
+from __future__ import annotations
+
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import numpy
 
 import fastnn.kernels.native as native
 from fastnn.version import __version__
 
+if TYPE_CHECKING:
+    from typing import TextIO
+
 EXTRAS = ("tqdm", "safetensors", "matplotlib", "torch")
 
 
-def configuration():
+def configuration() -> dict[str, str]:
     """Describe the installation as a dict of strings.
 
     Examples
@@ -31,7 +37,7 @@ def configuration():
     }
 
 
-def show_config(file=None):
+def show_config(file: TextIO | None = None) -> None:
     """Print version, instruction set, threads and build flags, as numpy.show_config does; to `file` or standard output."""
     for name, value in configuration().items():
         print(f"{name:16s} {value}", file=file)

@@ -4,7 +4,10 @@ A step is run eagerly three times (once to create optimizer state, twice under t
 agree, it becomes a plan that replays the very same kernel calls.  What a plan cannot replay runs eagerly, after one
 warning.  See docs/compile.md.
 """
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +19,11 @@ from fastnn.core.recording import Recording, overlapping, recording
 from fastnn.core.replay import record_module, replay_module
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import Array, Generator
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 MOST_PLANS = 16     # batch shapes kept per step; the oldest goes first
@@ -64,7 +72,7 @@ class _Compiled:
         self._plans = {}        # signature -> Plan, None (runs eagerly) or a count of runs so far
         self._latest = None     # the plan that ran last: tried first
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all plans: after a change that no plan can see, as another dropout probability."""
         self._plans.clear()
         self._latest = None
@@ -152,7 +160,7 @@ class _Compiled:
         if len(self._plans) > MOST_PLANS:
             del self._plans[next(iter(self._plans))]
 
-    def explain(self, *, peak=None, bandwidth=None):
+    def explain(self, *, peak: float | None = None, bandwidth: float | None = None) -> str:
         """Describe the plans: kernel calls, sizes, where each slot lives, work, memory; and what was not captured.
 
         With `peak` (FLOP per second) and `bandwidth` (bytes per second) every call also gets the time it needs at least.
@@ -175,7 +183,7 @@ class _Training:
 class CompiledModule(_Compiled):
     """A module as one call: inference, and in training forward and backward as one node of the tape."""
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Tensor) -> Any:
         if self._latest is not None and not is_grad_enabled():
             outputs = self._latest.attempt(inputs)
             if outputs is not None:
@@ -253,7 +261,7 @@ class CompiledModule(_Compiled):
             self._refuse(reason)
             return None
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["model"], name)
 
 
@@ -269,7 +277,7 @@ class CompiledStep(_Compiled):
         self.max_norm, self.clip_value = max_norm, clip_value
         self._running = None
 
-    def __call__(self, *batch):
+    def __call__(self, *batch: Tensor) -> Tensor:
         latest = self._latest
         if latest is not None:
             self.optimizer._refresh()
@@ -323,13 +331,14 @@ class CompiledStep(_Compiled):
         return Guard(dicts, [(group, optimizer._options()) for group in optimizer.param_groups])
 
     @property
-    def progress(self):
+    def progress(self) -> int:
         """Batches done of the epoch that runs now; may be read from another thread."""
         return self._running.progress if self._running is not None else self._done
 
     _done = 0
 
-    def run_epoch(self, *data, batch_size=1, shuffle=False, generator=None, drop_last=False):
+    def run_epoch(self, *data: Tensor | Array, batch_size: int = 1, shuffle: bool = False,
+                  generator: Generator | None = None, drop_last: bool = False) -> Array:
         """Train on every row of the data once, in one call.
 
         Parameters

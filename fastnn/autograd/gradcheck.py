@@ -1,14 +1,23 @@
 """Gradients against finite differences."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import Tensor, from_array, grad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 
 class GradcheckError(RuntimeError):
     """An analytic gradient differs from the numerical one."""
 
 
-def gradcheck(func, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, *, nondet_tol=0.0):
+def gradcheck(func: Callable[..., Tensor | Sequence[Tensor]], inputs: Tensor | Sequence[Any], eps: float = 1e-6,
+              atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True, *, nondet_tol: float = 0.0) -> bool:
     """Compare the gradients of `func` with central differences (f(x + eps) - f(x - eps)) / 2 eps.
 
     Parameters

@@ -1,10 +1,17 @@
 """How a tensor prints."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import get_default_dtype
 
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
 
-def text(t):
+
+def text(t: Tensor) -> str:
     """tensor(...) as torch prints it: four digits, dtype only where it is not the default."""
     array = t.array
     whole = array.dtype.kind != "f" or not np.any(np.isfinite(array) & (array != np.rint(array)))

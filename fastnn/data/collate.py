@@ -1,15 +1,21 @@
 """Collation: a list of samples becomes one batch."""
+from __future__ import annotations
+
 import copy
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core.tensor import Tensor, from_array
 
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["default_collate", "default_convert"]
 
 
-def default_collate(batch):
+def default_collate(batch: Any) -> Any:
     """Join samples into a batch, with a new first dimension.
 
     Parameters
@@ -57,7 +63,7 @@ def default_collate(batch):
     raise TypeError(_refusal(type(first)))
 
 
-def default_convert(data):
+def default_convert(data: Any) -> Any:
     """Turn the arrays of one sample into tensors and leave everything else as it is.
 
     Parameters

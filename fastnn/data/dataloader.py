@@ -1,6 +1,9 @@
 """The DataLoader: batches of a data set in the order of a sampler."""
+from __future__ import annotations
+
 import itertools
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,12 +12,18 @@ from fastnn.data.dataset import IterableDataset, samples
 from fastnn.data.fetch import batch_reader
 from fastnn.data.sampler import BatchSampler, RandomSampler, SequentialSampler, draw_seed
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from fastnn.core.types import Generator
+
 __all__ = ["DataLoader", "get_worker_info"]
 
 FIXED = frozenset(["batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"])
 
 
-def get_worker_info():
+def get_worker_info() -> None:
     """None: there are no worker processes (see DataLoader)."""
     return None
 
@@ -63,9 +72,13 @@ pin_memory_device, in_order
 
     _initialized = False
 
-    def __init__(self, dataset, batch_size=1, shuffle=None, sampler=None, batch_sampler=None, num_workers=0, collate_fn=None,
-                 pin_memory=False, drop_last=False, timeout=0, worker_init_fn=None, multiprocessing_context=None,
-                 generator=None, *, prefetch_factor=None, persistent_workers=False, pin_memory_device="", in_order=True):
+    def __init__(self, dataset: Any, batch_size: int | None = 1, shuffle: bool | None = None,
+                 sampler: Iterable[int] | None = None, batch_sampler: Iterable[list[int]] | None = None,
+                 num_workers: int = 0, collate_fn: Callable[[list[Any]], Any] | None = None, pin_memory: bool = False,
+                 drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable[[int], None] | None = None,
+                 multiprocessing_context: object = None, generator: Generator | None = None, *,
+                 prefetch_factor: int | None = None, persistent_workers: bool = False, pin_memory_device: str = "",
+                 in_order: bool = True) -> None:
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers, multiprocessing_context)
         self._streaming = isinstance(dataset, IterableDataset)
         _check_order(self._streaming, batch_size, shuffle, sampler, batch_sampler, drop_last)
@@ -94,7 +107,7 @@ pin_memory_device, in_order
         self.multiprocessing_context = multiprocessing_context
         self.persistent_workers = persistent_workers
         self.in_order = in_order
-        self._promised = None           # what len() said of a stream
+        self._promised: int | None = None       # what len() said of a stream
         self._started = False
         self._initialized = True
 
@@ -103,12 +116,13 @@ pin_memory_device, in_order
             raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(name, value)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return _Epoch(self)
 
-    def __len__(self):
+    def __len__(self) -> int:
         if not self._streaming:
-            return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+            order: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
+            return len(order)
         length = self._promised = len(self.dataset)
         if self.batch_size is None:
             return length

@@ -1,12 +1,21 @@
 """Data sets: something with a length and samples by number, or a stream of samples."""
+from __future__ import annotations
+
 import bisect
 import itertools
 import math
 import warnings
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fastnn.core.random import default_generator, randperm_array
 from fastnn.core.tensor import from_array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Array, Generator
 
 __all__ = ["ChainDataset", "ConcatDataset", "Dataset", "IterableDataset", "StackDataset", "Subset", "TensorDataset",
            "random_split"]
@@ -24,17 +33,17 @@ class Dataset(Generic[T]):
     def __getitem__(self, index) -> T:
         raise NotImplementedError("Subclasses of Dataset should implement __getitem__.")
 
-    def __add__(self, other):
+    def __add__(self, other: Dataset[Any]) -> Dataset[Any]:
         return ConcatDataset([self, other])
 
 
 class IterableDataset(Dataset[T]):
     """Base of data sets that are streams: a subclass defines ``__iter__``.  ``a + b`` is one after the other."""
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[T]:
         raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
 
-    def __add__(self, other):
+    def __add__(self, other: Dataset[Any]) -> ChainDataset:
         return ChainDataset([self, other])
 
 
@@ -59,15 +68,15 @@ class TensorDataset(Dataset):
     (3, (tensor([2., 3.]), tensor(1)))
     """
 
-    def __init__(self, *tensors):
+    def __init__(self, *tensors: Tensor | Array) -> None:
         self.tensors = tuple(from_array(t) for t in tensors)
         if any(t.size(0) != self.tensors[0].size(0) for t in self.tensors):
             raise AssertionError(f"Size mismatch between tensors: {[tuple(t.shape) for t in self.tensors]}")
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         return tuple(tensor[index] for tensor in self.tensors)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.tensors[0].size(0)
 
 
@@ -87,7 +96,7 @@ class StackDataset(Dataset):
         For data sets of different lengths, none at all, or both kinds of arguments.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         if args and kwargs:
             raise ValueError("Supported either ``tuple``- (via ``args``) or ``dict``- (via ``kwargs``) like input/output, "
                              "but both types are given.")
@@ -98,10 +107,10 @@ class StackDataset(Dataset):
         if any(n != lengths[0] for n in lengths):
             raise ValueError(f"Size mismatch between datasets: {lengths}")
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         return self._side_by_side(lambda dataset: dataset[index])
 
-    def __getitems__(self, indices):
+    def __getitems__(self, indices: list[int]) -> list[Any]:
         def read(dataset):
             items = samples(dataset, indices)
             if len(items) != len(indices):
@@ -117,7 +126,7 @@ class StackDataset(Dataset):
             return {name: read(dataset) for name, dataset in self.datasets.items()}
         return tuple(read(dataset) for dataset in self.datasets)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(next(iter(self.datasets.values())) if isinstance(self.datasets, dict) else self.datasets[0])
 
 
@@ -129,7 +138,7 @@ class ConcatDataset(Dataset[T]):
     datasets : iterable of Dataset
     """
 
-    def __init__(self, datasets):
+    def __init__(self, datasets: Iterable[Any]) -> None:
         self.datasets = list(datasets)
         if not self.datasets:
             raise AssertionError("datasets should not be an empty iterable")
@@ -137,10 +146,10 @@ class ConcatDataset(Dataset[T]):
             raise AssertionError("ConcatDataset does not support IterableDataset")
         self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.cumulative_sizes[-1]
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> T:
         if index < 0:
             if -index > len(self):
                 raise ValueError("absolute value of index should not exceed dataset length")
@@ -157,14 +166,14 @@ class ChainDataset(IterableDataset):
     datasets : iterable of IterableDataset
     """
 
-    def __init__(self, datasets):
+    def __init__(self, datasets: Iterable[Any]) -> None:
         self.datasets = datasets
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         for dataset in self._streams():
             yield from dataset
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(len(dataset) for dataset in self._streams())
 
     def _streams(self):
@@ -183,7 +192,7 @@ class Subset(Dataset[T]):
     indices : sequence of int
     """
 
-    def __init__(self, dataset, indices):
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
         kind = type(self)
@@ -192,15 +201,15 @@ class Subset(Dataset[T]):
                 f"{kind.__name__} overrides __getitem__ but not __getitems__. When subclassing Subset and overriding "
                 "__getitem__, you must also override __getitems__ to ensure DataLoader works correctly with your custom logic.")
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> T:
         if isinstance(index, list):
             return self.dataset[[self.indices[i] for i in index]]
         return self.dataset[self.indices[index]]
 
-    def __getitems__(self, indices):
+    def __getitems__(self, indices: list[int]) -> list[T]:
         return samples(self.dataset, [self.indices[i] for i in indices])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
 
@@ -210,7 +219,7 @@ def samples(dataset, indices):
     return together(indices) if callable(together) else [dataset[i] for i in indices]
 
 
-def random_split(dataset, lengths, generator=default_generator):
+def random_split(dataset: Any, lengths: Sequence[float], generator: Generator = default_generator) -> list[Subset[Any]]:
     """Split a data set at random into parts that share no sample.
 
     Parameters

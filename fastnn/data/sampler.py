@@ -3,13 +3,22 @@
 A sampler whose order is known in whole gives it as arrays, by `chunks`; iterating over it one number at a time and
 cutting it into batches both read these, so the numbers and the draws from the generator are the same either way.
 """
+from __future__ import annotations
+
 import itertools
 import math
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from fastnn.core.random import Generator, rand64, randint, randperm_array, u64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence, Sized
+    from typing import Any
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Array
 
 __all__ = ["BatchSampler", "DistributedSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
            "WeightedRandomSampler"]
@@ -20,7 +29,7 @@ T = TypeVar("T", covariant=True)
 class Sampler(Generic[T]):
     """Base of samplers: a subclass defines ``__iter__`` (numbers of samples, or lists of them) and usually ``__len__``."""
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[T]:
         raise NotImplementedError
 
 
@@ -38,7 +47,7 @@ class ChunkSampler(Sampler[int]):
     def chunks(self):
         raise NotImplementedError
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         for chunk in self.chunks():
             yield from chunk if isinstance(chunk, range) else chunk.tolist()
 
@@ -51,13 +60,13 @@ class SequentialSampler(ChunkSampler):
     data_source : Dataset
     """
 
-    def __init__(self, data_source):
+    def __init__(self, data_source: Sized) -> None:
         self.data_source = data_source
 
     def chunks(self):
         yield range(len(self.data_source))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.data_source)
 
 
@@ -80,7 +89,8 @@ class RandomSampler(ChunkSampler):
         For a `replacement` that is no bool, a `num_samples` that is not positive.
     """
 
-    def __init__(self, data_source, replacement=False, num_samples=None, generator=None):
+    def __init__(self, data_source: Sized, replacement: bool = False, num_samples: int | None = None,
+                 generator: Generator | None = None) -> None:
         self.data_source = data_source
         self.replacement = replacement
         self._num_samples = num_samples
@@ -91,7 +101,7 @@ class RandomSampler(ChunkSampler):
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={self.num_samples}")
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def chunks(self):
@@ -108,7 +118,7 @@ class RandomSampler(ChunkSampler):
         # Drawn even when nothing of it is used, as in torch: the next epoch's order depends on it.
         yield randperm_array(n, generator)[:self.num_samples % n]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_samples
 
 
@@ -121,14 +131,14 @@ class SubsetRandomSampler(ChunkSampler):
     generator : Generator, default the global one
     """
 
-    def __init__(self, indices, generator=None):
+    def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
         self.indices = indices
         self.generator = generator
 
     def chunks(self):
         yield np.asarray(self.indices, np.int64)[randperm_array(len(self.indices), self.generator)]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
 
@@ -150,7 +160,8 @@ class WeightedRandomSampler(ChunkSampler):
     distribution (each weight races with an exponential variable) but other numbers, since torch's depend on the machine.
     """
 
-    def __init__(self, weights, num_samples, replacement=True, generator=None):
+    def __init__(self, weights: Sequence[float] | Tensor | Array, num_samples: int, replacement: bool = True,
+                 generator: Generator | None = None) -> None:
         if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples <= 0:
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
         if not isinstance(replacement, bool):
@@ -179,7 +190,7 @@ class WeightedRandomSampler(ChunkSampler):
             arrival = -np.log1p(-rand64(len(weights), self.generator)) / weights
         yield np.argsort(arrival, kind="stable")[:count]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_samples
 
 
@@ -199,7 +210,7 @@ class BatchSampler(Sampler[list[int]]):
     [[0, 1], [2, 3], [4]]
     """
 
-    def __init__(self, sampler, batch_size, drop_last):
+    def __init__(self, sampler: Any, batch_size: int, drop_last: bool) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:
             raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         if not isinstance(drop_last, bool):
@@ -208,7 +219,7 @@ class BatchSampler(Sampler[list[int]]):
         self.batch_size = batch_size
         self.drop_last = drop_last
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[int]]:
         numbers = iter(self.sampler)
         while batch := list(itertools.islice(numbers, self.batch_size)):
             if self.drop_last and len(batch) < self.batch_size:
@@ -234,7 +245,7 @@ class BatchSampler(Sampler[list[int]]):
         if len(rest) and not self.drop_last:
             yield rest
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sampler) // self.batch_size if self.drop_last else -(-len(self.sampler) // self.batch_size)
 
 
@@ -262,7 +273,8 @@ class DistributedSampler(ChunkSampler):
     Call ``set_epoch(epoch)`` before each epoch; without it every epoch has the same order.
     """
 
-    def __init__(self, dataset, num_replicas=None, rank=None, shuffle=True, seed=0, drop_last=False):
+    def __init__(self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None, shuffle: bool = True,
+                 seed: int = 0, drop_last: bool = False) -> None:
         self.num_replicas = 1 if num_replicas is None else num_replicas
         self.rank = 0 if rank is None else rank
         if not 0 <= self.rank < self.num_replicas:
@@ -284,9 +296,9 @@ class DistributedSampler(ChunkSampler):
             order = np.arange(n)
         yield np.resize(order, self.total_size)[self.rank::self.num_replicas]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_samples
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Set the epoch, from which the permutation is drawn."""
         self.epoch = epoch

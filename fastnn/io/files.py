@@ -1,12 +1,19 @@
 """A model's state in a safetensors file: names and tensors, no code, written whole or not at all."""
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import secrets
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core.tensor import Tensor, from_array
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 # safetensors' names of the types that a Tensor can have.  bfloat16, which NumPy lacks, is widened to float32.
 TYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U64": "u8",
@@ -14,7 +21,7 @@ TYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2", "I64": "i8", "I32"
 STORABLE = frozenset(np.dtype(code) for code in TYPES.values())
 
 
-def save(state, path):
+def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a state_dict as a safetensors file.
 
     The file is written beside its place and then moved there: after a crash, a full disk or an interrupt the old file is
@@ -46,7 +53,7 @@ def save(state, path):
         library.save_file(stored, temporary, aliases or None)
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Parameters

@@ -1,10 +1,19 @@
 """Activation functions as modules; the formulas are those of the functions in `fastnn.nn.functional`."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import Parameter, from_array
 from fastnn.nn.linear import float_dtype
 from fastnn.nn.module import Module
 from fastnn.ops import activation
+
+if TYPE_CHECKING:
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, DTypeArgument
 
 __all__ = ["CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid", "Mish",
            "PReLU", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softshrink", "Softsign", "Tanh",
@@ -14,11 +23,11 @@ __all__ = ["CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish
 class _Inplace(Module):
     """What modules with only the option `inplace` share."""
 
-    def __init__(self, inplace=False):
+    def __init__(self, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = inplace
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
 
     def _with_inplace(self, text):
@@ -45,7 +54,7 @@ class ReLU(_Inplace):
     ReLU(inplace=True)
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.relu(input, self.inplace)
 
 
@@ -58,14 +67,14 @@ class LeakyReLU(_Inplace):
     inplace : bool, default False
     """
 
-    def __init__(self, negative_slope=0.01, inplace=False):
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__(inplace)
         self.negative_slope = negative_slope
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.leaky_relu(input, self.negative_slope, self.inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return self._with_inplace(f"negative_slope={self.negative_slope}")
 
 
@@ -79,15 +88,15 @@ class RReLU(_Inplace):
     inplace : bool, default False
     """
 
-    def __init__(self, lower=1.0 / 8, upper=1.0 / 3, inplace=False):
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
         super().__init__(inplace)
         self.lower = lower
         self.upper = upper
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return self._with_inplace(f"lower={self.lower}, upper={self.upper}")
 
 
@@ -107,21 +116,22 @@ class PReLU(Module):
     weight : Parameter (num_parameters,)
     """
 
-    def __init__(self, num_parameters=1, init=0.25, device=None, dtype=None):
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         self.num_parameters = num_parameters
         self.init = init
         self.weight = Parameter(from_array(np.full(num_parameters, init, dtype)))
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Set all slopes to `init`."""
         self.weight.data.fill_(self.init)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.prelu(input, self.weight)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
 
 
@@ -134,15 +144,15 @@ class Threshold(_Inplace):
     inplace : bool, default False
     """
 
-    def __init__(self, threshold, value, inplace=False):
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__(inplace)
         self.threshold = threshold
         self.value = value
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.threshold(input, self.threshold, self.value, self.inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return self._with_inplace(f"threshold={self.threshold}, value={self.value}")
 
 
@@ -157,17 +167,17 @@ class Hardtanh(_Inplace):
     inplace : bool, default False
     """
 
-    def __init__(self, min_val=-1.0, max_val=1.0, inplace=False):
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
         self.min_val = min_val
         self.max_val = max_val
         if not max_val > min_val:
             raise AssertionError(f"Hardtanh: max_val must be larger than min_val, got {max_val} and {min_val}")
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.hardtanh(input, self.min_val, self.max_val, self.inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return self._with_inplace(f"min_val={self.min_val}, max_val={self.max_val}")
 
 
@@ -179,10 +189,10 @@ class ReLU6(Hardtanh):
     inplace : bool, default False
     """
 
-    def __init__(self, inplace=False):
+    def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
 
 
@@ -194,10 +204,10 @@ class Hardsigmoid(_Inplace):
     inplace : bool, default False
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.hardsigmoid(input, self.inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return ""
 
 
@@ -209,18 +219,18 @@ class Hardswish(Hardsigmoid):
     inplace : bool, default False
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.hardswish(input, self.inplace)
 
 
 class _Shrink(Module):
     """What Hardshrink and Softshrink share."""
 
-    def __init__(self, lambd=0.5):
+    def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return str(self.lambd)
 
 
@@ -232,7 +242,7 @@ class Hardshrink(_Shrink):
     lambd : float, default 0.5
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.hardshrink(input, self.lambd)
 
 
@@ -245,7 +255,7 @@ class Softshrink(_Shrink):
         Not negative.
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.softshrink(input, self.lambd)
 
 
@@ -259,14 +269,14 @@ class ELU(_Inplace):
     inplace : bool, default False
     """
 
-    def __init__(self, alpha=1.0, inplace=False):
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
         self.alpha = alpha
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.elu(input, self.alpha, self.inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return self._with_inplace(f"alpha={self.alpha}")
 
 
@@ -280,7 +290,7 @@ class CELU(ELU):
     inplace : bool, default False
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.celu(input, self.alpha, self.inplace)
 
 
@@ -292,7 +302,7 @@ class SELU(_Inplace):
     inplace : bool, default False
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.selu(input, self.inplace)
 
 
@@ -304,14 +314,14 @@ class GELU(Module):
     approximate : "none" or "tanh", default "none"
     """
 
-    def __init__(self, approximate="none"):
+    def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.gelu(input, approximate=self.approximate)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
 
 
@@ -323,7 +333,7 @@ class SiLU(_Inplace):
     inplace : bool, default False
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.silu(input, self.inplace)
 
 
@@ -335,21 +345,21 @@ class Mish(_Inplace):
     inplace : bool, default False
     """
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.mish(input, self.inplace)
 
 
 class Sigmoid(Module):
     """1 / (1 + e^-x)."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.sigmoid(input)
 
 
 class Tanh(Module):
     """Hyperbolic tangent."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.tanh(input)
 
 
@@ -362,36 +372,36 @@ class Softplus(Module):
     threshold : float, default 20
     """
 
-    def __init__(self, beta=1.0, threshold=20.0):
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.softplus(input, self.beta, self.threshold)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
 class Softsign(Module):
     """x / (1 + abs(x))."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.softsign(input)
 
 
 class Tanhshrink(Module):
     """x - tanh(x)."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.tanhshrink(input)
 
 
 class LogSigmoid(Module):
     """log(1 / (1 + e^-x))."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.logsigmoid(input)
 
 
@@ -403,12 +413,12 @@ class GLU(Module):
     dim : int, default -1
     """
 
-    def __init__(self, dim=-1):
+    def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return activation.glu(input, self.dim)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"dim={self.dim}"

@@ -1,11 +1,20 @@
 """Adaptive softmax: many classes, most of them rare."""
+from __future__ import annotations
+
 from collections import namedtuple
+from typing import TYPE_CHECKING
 
 from fastnn.nn import functional as F
 from fastnn.nn.container import ModuleList, Sequential
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
 from fastnn.ops.joining import cat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, DTypeArgument
 
 __all__ = ["AdaptiveLogSoftmaxWithLoss"]
 
@@ -30,7 +39,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     Grave et al., Efficient softmax approximation for GPUs, arXiv:1609.04309.
     """
 
-    def __init__(self, in_features, n_classes, cutoffs, div_value=4.0, head_bias=False, device=None, dtype=None):
+    def __init__(self, in_features: int, n_classes: int, cutoffs: Sequence[int], div_value: float = 4.0,
+                 head_bias: bool = False, device: Device = None, dtype: DTypeArgument = None) -> None:
         super().__init__()
         cutoffs = list(cutoffs)
         if not cutoffs:
@@ -55,14 +65,14 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             self.tail.append(Sequential(Linear(in_features, hidden, bias=False, device=device, dtype=dtype),
                                         Linear(hidden, classes, bias=False, device=device, dtype=dtype)))
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw all weights anew."""
         self.head.reset_parameters()
         for narrow, wide in self.tail:
             narrow.reset_parameters()
             wide.reset_parameters()
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> ASMoutput:
         """Log-probability of every row's target, and the mean of their negatives."""
         if target.ndim > 1:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
@@ -81,7 +91,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         output = -F.nll_loss(full, labels, reduction="none")
         return ASMoutput(output if batched else output.squeeze(0), (-output).mean())
 
-    def log_prob(self, input):
+    def log_prob(self, input: Tensor) -> Tensor:
         """Log-probabilities of all classes, (N, n_classes)."""
         head = F.log_softmax(self.head(input), dim=1)
         parts = [head[:, :self.shortlist_size]]
@@ -90,6 +100,6 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             parts.append(F.log_softmax(cluster(input), dim=1) + head[:, place:place + 1])
         return cat(parts, 1)
 
-    def predict(self, input):
+    def predict(self, input: Tensor) -> Tensor:
         """The most probable class of every row."""
         return self.log_prob(input).argmax(1)

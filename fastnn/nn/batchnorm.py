@@ -1,4 +1,8 @@
 """Batch normalisation layers."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import from_array
@@ -8,6 +12,10 @@ from fastnn.nn.linear import empty_parameter, float_dtype
 from fastnn.nn.module import Module
 from fastnn.ops.normalization import batch_norm_tracked
 
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, DTypeArgument
+
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
@@ -16,8 +24,9 @@ class NormBase(Module):
 
     _version = 2
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None,
-                 *, bias=True):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, device: Device = None, dtype: DTypeArgument = None, *,
+                 bias: bool = True) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         self.num_features = num_features
@@ -33,14 +42,14 @@ class NormBase(Module):
         self.register_buffer("num_batches_tracked", from_array(np.zeros((), np.int64)) if tracked else None)
         self.reset_parameters()
 
-    def reset_running_stats(self):
+    def reset_running_stats(self) -> None:
         """Set the running mean to 0, the running variance to 1 and the count of batches to 0."""
         if self.track_running_stats:
             init.zeros_(self.running_mean)
             init.ones_(self.running_var)
             self.num_batches_tracked.array[...] = 0
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Reset the statistics; weight becomes 1, bias 0."""
         self.reset_running_stats()
         if self.weight is not None:
@@ -51,7 +60,7 @@ class NormBase(Module):
     def _check_input_dim(self, input):
         raise NotImplementedError
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
                 f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")
 
@@ -73,7 +82,7 @@ class BatchNorm(NormBase):
             state_dict[key] = from_array(self.num_batches_tracked.array.copy())     # older files do not have it
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         if self.training and self.track_running_stats:
             return batch_norm_tracked(input, self.running_mean, self.running_var, self.num_batches_tracked, self.weight,

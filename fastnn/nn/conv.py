@@ -1,5 +1,8 @@
 """Convolution layers."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, Size, from_array
@@ -7,6 +10,12 @@ from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn.linear import empty_parameter, float_dtype
 from fastnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, Dims, DTypeArgument
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -67,7 +76,7 @@ class ConvBase(Module):
         self.register_parameter("bias", empty_parameter(out_channels, dtype) if bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
@@ -76,7 +85,7 @@ class ConvBase(Module):
                 bound = 1 / math.sqrt(fan_in)
                 init.uniform_(self.bias, -bound, bound)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         n = self._axes
         if self.padding != (0,) * n:
@@ -97,8 +106,9 @@ class ConvBase(Module):
 class ConvNd(ConvBase):
     """A convolution of any rank."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-                 padding_mode="zeros", device=None, dtype=None):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Dims, stride: Dims = 1,
+                 padding: Dims | str = 0, dilation: Dims = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: str = "zeros", device: Device = None, dtype: DTypeArgument = None) -> None:
         self._build(in_channels, out_channels, kernel_size, stride, padding, dilation, (0,) * self._axes, groups, bias,
                     padding_mode, device, dtype)
 
@@ -116,7 +126,7 @@ class ConvNd(ConvBase):
             widths += [left, right]
         return widths
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
 
     def _conv_forward(self, input, weight, bias):
@@ -185,8 +195,9 @@ class ConvTransposeNd(ConvBase):
 
     _transposed = True
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True,
-                 dilation=1, padding_mode="zeros", device=None, dtype=None):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Dims, stride: Dims = 1, padding: Dims = 0,
+                 output_padding: Dims = 0, groups: int = 1, bias: bool = True, dilation: Dims = 1,
+                 padding_mode: str = "zeros", device: Device = None, dtype: DTypeArgument = None) -> None:
         if padding_mode != "zeros":
             raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         self._build(in_channels, out_channels, kernel_size, stride, padding, dilation, ntuple(output_padding, self._axes),
@@ -213,7 +224,7 @@ class ConvTransposeNd(ConvBase):
                              f"input of {Size(shape)})")
         return tuple(wanted[i] - low[i] for i in range(n))
 
-    def forward(self, input, output_size=None):
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         return self._function(input, self.weight, self.bias, self.stride, self.padding,
                               self._output_padding(input, output_size), self.groups, self.dilation)
 

@@ -1,6 +1,13 @@
 """Distances between vectors as layers."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.nn import functional as F
 from fastnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
 
 __all__ = ["CosineSimilarity", "PairwiseDistance"]
 
@@ -14,12 +21,12 @@ class CosineSimilarity(Module):
     eps : float, default 1e-8
     """
 
-    def __init__(self, dim=1, eps=1e-8):
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()
         self.dim = dim
         self.eps = eps
 
-    def forward(self, x1, x2):
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return F.cosine_similarity(x1, x2, self.dim, self.eps)
 
 
@@ -33,11 +40,11 @@ class PairwiseDistance(Module):
     keepdim : bool, default False
     """
 
-    def __init__(self, p=2.0, eps=1e-6, keepdim=False):
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
         self.norm = p
         self.eps = eps
         self.keepdim = keepdim
 
-    def forward(self, x1, x2):
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)

@@ -1,5 +1,14 @@
 """Modules that change the shape only."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
 
 __all__ = ["Flatten", "Unflatten"]
 
@@ -13,15 +22,15 @@ class Flatten(Module):
     end_dim : int, default -1
     """
 
-    def __init__(self, start_dim=1, end_dim=-1):
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
         self.start_dim = start_dim
         self.end_dim = end_dim
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return input.flatten(self.start_dim, self.end_dim)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
@@ -35,7 +44,7 @@ class Unflatten(Module):
         One of them may be -1: it is worked out from the others.
     """
 
-    def __init__(self, dim, unflattened_size):
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
         if not isinstance(dim, int):
             raise TypeError("Unflatten only accepts int or str for dim")
@@ -48,8 +57,8 @@ class Unflatten(Module):
         self.dim = dim
         self.unflattened_size = unflattened_size
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return input.unflatten(self.dim, self.unflattened_size)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

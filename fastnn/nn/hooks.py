@@ -1,7 +1,13 @@
 """Functions called around a module's forward and backward."""
+from __future__ import annotations
+
 from itertools import count
+from typing import TYPE_CHECKING
 
 from fastnn.autograd import Function
+
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 _ids = count()
 
@@ -9,17 +15,17 @@ _ids = count()
 class RemovableHandle:
     """What registering a hook returns: `remove()`, or leaving a `with` block, takes the hook away."""
 
-    def __init__(self, hooks):
+    def __init__(self, hooks: Any) -> None:
         self.hooks = hooks
         self.id = next(_ids)
 
-    def remove(self):
+    def remove(self) -> None:
         self.hooks.pop(self.id, None)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, value, traceback):
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
         self.remove()
 
 

@@ -1,8 +1,15 @@
 """Instance normalisation layers."""
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 from fastnn.nn import functional as F
 from fastnn.nn.batchnorm import NormBase
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, DTypeArgument
 
 __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 
@@ -12,15 +19,16 @@ class InstanceNorm(NormBase):
 
     _axes = 0
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None, dtype=None,
-                 *, bias=True):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
+                 track_running_stats: bool = False, device: Device = None, dtype: DTypeArgument = None, *,
+                 bias: bool = True) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def _check_input_dim(self, input):
         if input.ndim not in (self._axes - 1, self._axes):
             raise ValueError(f"expected {self._axes - 1}D or {self._axes}D input (got {input.ndim}D input)")
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         axis = input.ndim - (self._axes - 1)
         if input.shape[axis] != self.num_features:

@@ -1,5 +1,8 @@
 """Affine layers."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,10 +12,14 @@ from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn.module import Module
 
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, Dims, DType, DTypeArgument
+
 __all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
-def float_dtype(device, dtype):
+def float_dtype(device: Device, dtype: DTypeArgument) -> DType:
     """Check the device and dtype arguments of a layer; gives the NumPy dtype of its parameters."""
     if device is not None and getattr(device, "type", device) != "cpu":
         raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
@@ -22,12 +29,12 @@ def float_dtype(device, dtype):
     return dtype
 
 
-def empty_parameter(shape, dtype):
+def empty_parameter(shape: Dims, dtype: DType) -> Parameter:
     """A Parameter whose values are still to be drawn."""
     return Parameter(from_array(new_array(shape, dtype)))
 
 
-def empty_weight(rows, columns, dtype):
+def empty_weight(rows: int, columns: int, dtype: DType) -> Parameter:
     """A Parameter (rows, columns) in (columns, rows) memory: the forward product reads it without turning it."""
     return Parameter(from_array(new_array((columns, rows), dtype).T))
 
@@ -35,10 +42,10 @@ def empty_weight(rows, columns, dtype):
 class Identity(Module):
     """Gives its input back; arguments are accepted and ignored."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return input
 
 
@@ -64,7 +71,8 @@ class Linear(Module):
     Input (*, in_features), output (*, out_features).
     """
 
-    def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         self.in_features = in_features
@@ -73,17 +81,17 @@ class Linear(Module):
         self.register_parameter("bias", empty_parameter(out_features, dtype) if bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight, self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
@@ -105,7 +113,8 @@ class Bilinear(Module):
         Drawn likewise.
     """
 
-    def __init__(self, in1_features, in2_features, out_features, bias=True, device=None, dtype=None):
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True,
+                 device: Device = None, dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         if in1_features <= 0:
@@ -117,17 +126,17 @@ class Bilinear(Module):
         self.register_parameter("bias", empty_parameter(out_features, dtype) if bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
         bound = 1 / math.sqrt(self.weight.shape[1])
         init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input1, input2):
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
                 f"bias={self.bias is not None}")
 
@@ -143,13 +152,14 @@ class LazyLinear(Linear):
     dtype : float32 or float64, default the default dtype
     """
 
-    def __init__(self, out_features, bias=True, device=None, dtype=None):
+    def __init__(self, out_features: int, bias: bool = True, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         super().__init__(0, 0, bias, device, dtype)
         self.out_features = out_features
         self.register_forward_pre_hook(_materialize)
         self._register_load_state_dict_pre_hook(_take_shape, with_module=True)
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw weight and bias anew, once their shapes are known."""
         if self.in_features:
             super().reset_parameters()

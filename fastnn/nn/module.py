@@ -1,10 +1,23 @@
 """Module: the base class of every layer and model."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import Parameter, Tensor
 from fastnn.nn import state
 from fastnn.nn.base import ModuleBase, type_name
 from fastnn.nn.hooks import ForwardHook, add_hook, call_with_hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Self
+
+    from numpy.typing import DTypeLike
+
+    from fastnn.core.types import Device
+    from fastnn.nn.hooks import RemovableHandle
 
 __all__ = ["Module"]
 
@@ -34,7 +47,7 @@ class Module(state.StateMixin, ModuleBase):
 
     _version = 1
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         if args or kwargs:
             what = f"got an unexpected keyword argument '{next(iter(kwargs))}'" if kwargs else (
                 f"takes 1 positional argument but {len(args) + 1} were given")
@@ -43,7 +56,7 @@ class Module(state.StateMixin, ModuleBase):
         self._start_state()
         self.training = True
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the result; every subclass defines it."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
@@ -61,7 +74,7 @@ class Module(state.StateMixin, ModuleBase):
         if name not in registry and hasattr(self, name):
             raise KeyError(f"attribute '{name}' already exists")
 
-    def register_buffer(self, name, tensor, persistent=True):
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that belongs to the module's state but is not trained.
 
         Parameters
@@ -82,7 +95,7 @@ class Module(state.StateMixin, ModuleBase):
         else:
             self._non_persistent_buffers_set.add(name)
 
-    def register_parameter(self, name, param):
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a Parameter (or None: the name then stays reserved and is no part of the state)."""
         if self._parameters is None:
             raise AttributeError("cannot assign parameter before Module.__init__() call")
@@ -98,7 +111,7 @@ class Module(state.StateMixin, ModuleBase):
                              "forward() method.")
         self._parameters[name] = param
 
-    def add_module(self, name, module):
+    def add_module(self, name: str, module: Module | None) -> None:
         """Add a child under a name."""
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{type_name(module)} is not a Module subclass")
@@ -108,7 +121,7 @@ class Module(state.StateMixin, ModuleBase):
     register_module = add_module
 
     # ---- looking up by path --------------------------------------------------------------------------------
-    def get_submodule(self, target):
+    def get_submodule(self, target: str) -> Module:
         """The module at a dotted path, e.g. ``"net_b.conv"``; "" is the module itself."""
         module = self
         for name in target.split(".") if target else ():
@@ -119,7 +132,7 @@ class Module(state.StateMixin, ModuleBase):
                 raise AttributeError(f"`{name}` is not an nn.Module")
         return module
 
-    def set_submodule(self, target, module, strict=False):
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
         """Replace (strict) or set the module at a dotted path."""
         if target == "":
             raise ValueError("Cannot set the submodule without a target name!")
@@ -142,16 +155,17 @@ class Module(state.StateMixin, ModuleBase):
             raise AttributeError(f"`{name}` is not {what}")
         return getattr(module, name)
 
-    def get_parameter(self, target):
+    def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted path."""
         return self._get_entry(target, "_parameters", "an nn.Parameter")
 
-    def get_buffer(self, target):
+    def get_buffer(self, target: str) -> Tensor:
         """The buffer at a dotted path."""
         return self._get_entry(target, "_buffers", "a buffer")
 
     # ---- walking -------------------------------------------------------------------------------------------
-    def named_modules(self, memo=None, prefix="", remove_duplicate=True):
+    def named_modules(self, memo: set[Module] | None = None, prefix: str = "",
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """(path, module) of the module itself and all below it, parents first."""
         memo = set() if memo is None else memo
         if self in memo:
@@ -163,12 +177,12 @@ class Module(state.StateMixin, ModuleBase):
             if child is not None:
                 yield from child.named_modules(memo, prefix + ("." if prefix else "") + name, remove_duplicate)
 
-    def modules(self):
+    def modules(self) -> Iterator[Module]:
         """The module itself and all below it, each once."""
         for _, module in self.named_modules():
             yield module
 
-    def named_children(self):
+    def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the direct children, each module once."""
         memo = set()
         for name, child in self._modules.items():
@@ -176,7 +190,7 @@ class Module(state.StateMixin, ModuleBase):
                 memo.add(child)
                 yield name, child
 
-    def children(self):
+    def children(self) -> Iterator[Module]:
         """The direct children, each once."""
         for _, child in self.named_children():
             yield child
@@ -192,33 +206,35 @@ class Module(state.StateMixin, ModuleBase):
                     memo.add(id(value))
                 yield path + ("." if path else "") + name, value
 
-    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+    def named_parameters(self, prefix: str = "", recurse: bool = True,
+                         remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) of the module and all below it; a shared parameter once."""
         yield from self._named_members(lambda m: m._parameters.items(), prefix, recurse, remove_duplicate)
 
-    def parameters(self, recurse=True):
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """The parameters of the module and all below it, each once: what an optimizer takes."""
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+    def named_buffers(self, prefix: str = "", recurse: bool = True,
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
         """(path, buffer) of the module and all below it."""
         yield from self._named_members(lambda m: m._buffers.items(), prefix, recurse, remove_duplicate)
 
-    def buffers(self, recurse=True):
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The buffers of the module and all below it, each once."""
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
     # ---- mode, type, gradients -------------------------------------------------------------------------------
-    def apply(self, fn):
+    def apply(self, fn: Callable[[Module], object]) -> Self:
         """Call ``fn(module)`` on every module, children first; returns self."""
         for child in self.children():
             child.apply(fn)
         fn(self)
         return self
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Set training mode (dropout, batch normalisation) here and below; returns self."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
@@ -227,17 +243,17 @@ class Module(state.StateMixin, ModuleBase):
             child.train(mode)
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Leave training mode; returns self."""
         return self.train(False)
 
-    def requires_grad_(self, requires_grad=True):
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Should gradients be computed for the parameters?  Returns self."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self, set_to_none=True):
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
         for parameter in self.parameters():
             if parameter.grad is not None:
@@ -247,7 +263,7 @@ class Module(state.StateMixin, ModuleBase):
                     parameter.grad.detach_()
                     parameter.grad.zero_()
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Replace the data of every parameter, gradient and buffer by fn of it; the Parameter objects stay."""
         if recurse:
             for child in self.children():
@@ -265,7 +281,7 @@ class Module(state.StateMixin, ModuleBase):
                 self._buffers[name] = fn(buffer)
         return self
 
-    def to(self, *args, **kwargs):
+    def to(self, *args: Any, **kwargs: Any) -> Self:
         """Convert floating-point parameters and buffers in place: ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
 
         The only device is the CPU.
@@ -278,63 +294,65 @@ class Module(state.StateMixin, ModuleBase):
                             f"dtype={dtype}")
         return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
 
-    def float(self):
+    def float(self) -> Self:
         """Convert floating-point parameters and buffers to float32; returns self."""
         return self.to(np.float32)
 
-    def double(self):
+    def double(self) -> Self:
         """Convert floating-point parameters and buffers to float64; returns self."""
         return self.to(np.float64)
 
-    def type(self, dst_type):
+    def type(self, dst_type: DTypeLike) -> Self:
         """Convert all parameters and buffers to a dtype; returns self."""
         return self._apply(lambda t: t.to(dst_type))
 
-    def cpu(self):
+    def cpu(self) -> Self:
         """Nothing to move; returns self."""
         return self
 
-    def half(self):
+    def half(self) -> Self:
         """Not supported: parameters are float32 or float64."""
         raise NotImplementedError("half: parameters are float32 or float64")
 
     bfloat16 = half
 
-    def cuda(self, device=None):
+    def cuda(self, device: Device = None) -> Self:
         """Not supported: the only device is the CPU."""
         raise RuntimeError("cuda: fastnn computes on the CPU only")
 
     # ---- hooks -----------------------------------------------------------------------------------------------
-    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+    def register_forward_pre_hook(self, hook: Callable[..., Any], *, prepend: bool = False,
+                                  with_kwargs: bool = False) -> RemovableHandle:
         """Call ``hook(module, args)`` before forward; what it returns replaces args.  Returns a removable handle."""
         return add_hook(self._forward_pre_hooks, ForwardHook(hook, True) if with_kwargs else hook, prepend)
 
-    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False, always_call=False):
+    def register_forward_hook(self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False,
+                              always_call: bool = False) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after forward; what it returns replaces the output."""
         wrapped = ForwardHook(hook, with_kwargs, always_call) if with_kwargs or always_call else hook
         return add_hook(self._forward_hooks, wrapped, prepend)
 
-    def register_full_backward_hook(self, hook, prepend=False):
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` in backward; what it returns replaces grad_input."""
         return add_hook(self._backward_hooks, hook, prepend)
 
-    def register_full_backward_pre_hook(self, hook, prepend=False):
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` before the module's backward; what it returns replaces grad_output."""
         return add_hook(self._backward_pre_hooks, hook, prepend)
 
-    def register_backward_hook(self, hook):
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """As `register_full_backward_hook` (torch's older form is not kept)."""
         return self.register_full_backward_hook(hook)
 
     # ---- text ------------------------------------------------------------------------------------------------
-    def _get_name(self):
+    def _get_name(self) -> str:
         return type(self).__name__
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """What stands between the brackets of the module's text."""
         return ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
         children = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()]
@@ -343,7 +361,7 @@ class Module(state.StateMixin, ModuleBase):
             return f"{self._get_name()}({''.join(lines)})"
         return f"{self._get_name()}(\n  " + "\n  ".join(body) + "\n)"
 
-    def __dir__(self):
+    def __dir__(self) -> list[str]:
         return sorted({name for name in (*object.__dir__(self), *self._parameters, *self._buffers, *self._modules)
                        if not name[0].isdigit()})
 

@@ -1,13 +1,23 @@
 """Layer, RMS, group and local response normalisation."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn.linear import empty_parameter, float_dtype
 from fastnn.nn.module import Module
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, DTypeArgument
+
 __all__ = ["GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 
-def shape_tuple(normalized_shape):
+def shape_tuple(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
 
 
@@ -27,7 +37,8 @@ class LayerNorm(Module):
     Ba et al., Layer normalization, arXiv:1607.06450.
     """
 
-    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, device=None, dtype=None):
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
+                 bias: bool = True, device: Device = None, dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         self.normalized_shape = shape_tuple(normalized_shape)
@@ -37,17 +48,17 @@ class LayerNorm(Module):
         self.register_parameter("bias", empty_parameter(self.normalized_shape, dtype) if elementwise_affine and bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Weight becomes 1, bias 0."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
                 f"bias={self.bias is not None}")
 
@@ -68,7 +79,8 @@ class RMSNorm(Module):
     Zhang and Sennrich, Root mean square layer normalization, arXiv:1910.07467.
     """
 
-    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, device=None, dtype=None):
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
+                 device: Device = None, dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         self.normalized_shape = shape_tuple(normalized_shape)
@@ -77,15 +89,15 @@ class RMSNorm(Module):
         self.register_parameter("weight", empty_parameter(self.normalized_shape, dtype) if elementwise_affine else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Weight becomes 1."""
         if self.weight is not None:
             init.ones_(self.weight)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
@@ -110,7 +122,8 @@ class GroupNorm(Module):
     Wu and He, Group normalization, arXiv:1803.08494.
     """
 
-    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None, *, bias=True):
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
+                 device: Device = None, dtype: DTypeArgument = None, *, bias: bool = True) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         if num_channels % num_groups:
@@ -123,17 +136,17 @@ class GroupNorm(Module):
         self.register_parameter("bias", empty_parameter(num_channels, dtype) if affine and bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Weight becomes 1, bias 0."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
 
 
@@ -149,15 +162,15 @@ class LocalResponseNorm(Module):
     k : float, default 1
     """
 
-    def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0):
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size = size
         self.alpha = alpha
         self.beta = beta
         self.k = k
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -1,7 +1,15 @@
 """Padding layers: one class per mode, one name per rank."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.nn import functional as F
 from fastnn.nn.conv import ntuple
 from fastnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Dims
 
 __all__ = ["CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d", "ReflectionPad1d",
            "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "ZeroPad1d",
@@ -14,38 +22,38 @@ class PadNd(Module):
     _axes = 0
     _mode = "constant"
 
-    def __init__(self, padding):
+    def __init__(self, padding: Dims) -> None:
         super().__init__()
         self.padding = ntuple(padding, 2 * self._axes)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.pad(input, self.padding, self._mode)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.padding}"
 
 
 class ConstantPadNd(PadNd):
     """Padding by a value."""
 
-    def __init__(self, padding, value):
+    def __init__(self, padding: Dims, value: float) -> None:
         super().__init__(padding)
         self.value = value
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.pad(input, self.padding, "constant", self.value)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"
 
 
 class ZeroPadNd(ConstantPadNd):
     """Padding by zeros."""
 
-    def __init__(self, padding):
+    def __init__(self, padding: Dims) -> None:
         super().__init__(padding, 0.0)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.padding}"
 
 

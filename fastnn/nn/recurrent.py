@@ -1,6 +1,9 @@
 """Recurrent layers: RNN, LSTM, GRU over whole sequences, and their cells."""
+from __future__ import annotations
+
 import math
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +17,19 @@ from fastnn.ops.dropout import dropout
 from fastnn.ops.joining import cat
 from fastnn.ops.recurrent import is_regular, recurrent_layer, weights_of
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device, DType, DTypeArgument
+
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 
 
-def empty_parameter(shape, dtype):
+def empty_parameter(shape: tuple[int, ...], dtype: DType) -> Parameter:
     """A Parameter of the shape; a matrix (out, in) lies in (in, out) memory: the forward products read it without turning it."""
     return Parameter(from_array(new_array(shape[::-1], dtype).T))
 
@@ -28,8 +37,9 @@ def empty_parameter(shape, dtype):
 class RNNBase(Module):
     """What RNN, LSTM and GRU share: parameters by layer and direction, checks, and the walk over layers."""
 
-    def __init__(self, mode, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, proj_size=0, device=None, dtype=None):
+    def __init__(self, mode: str, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
+                 device: Device = None, dtype: DTypeArgument = None) -> None:
         super().__init__()
         dtype = float_dtype(device, dtype)
         self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
@@ -76,22 +86,22 @@ class RNNBase(Module):
             shapes.append(("weight_hr", (self.proj_size, self.hidden_size)))
         return shapes
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw every parameter from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size))."""
         bound = 1 / math.sqrt(self.hidden_size)
         for p in self.parameters():
             init.uniform_(p, -bound, bound)
 
-    def flatten_parameters(self):
+    def flatten_parameters(self) -> None:
         """Do nothing: there is no flat copy of the weights to refresh."""
 
     @property
-    def all_weights(self):
+    def all_weights(self) -> list[list[Parameter]]:
         """The parameters, a list per layer and direction."""
         return [[getattr(self, f"{name}_l{layer}{suffix}") for name, _ in self._shapes(layer)]
                 for layer in range(self.num_layers) for suffix in self._suffixes()]
 
-    def forward(self, input, hx=None):
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Run the sequence; see the class for shapes."""
         if not self.batch_first and is_regular(input, hx, self._parameters["weight_ih_l0"], self.mode == "LSTM", self._states,
                                                self.proj_size or self.hidden_size, self.hidden_size):
@@ -195,7 +205,7 @@ class RNNBase(Module):
         if array.dtype is not weight.array.dtype and state.dtype != weight.dtype:
             raise RuntimeError(f"Expected {name} dtype {weight.dtype}, got {state.dtype}")
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}"]
         if self.proj_size:
             parts.append(f"proj_size={self.proj_size}")
@@ -241,8 +251,9 @@ class RNN(RNNBase):
     (torch.Size([5, 1, 4]), torch.Size([2, 1, 4]))
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, device=None, dtype=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
+                 bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+                 device: Device = None, dtype: DTypeArgument = None) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         self.nonlinearity = nonlinearity
@@ -259,8 +270,9 @@ class LSTM(RNNBase):
     Parameters and shapes as `RNN`; the states are a pair (h, c), and with `proj_size` h and the output have that width.
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False,
-                 proj_size=0, device=None, dtype=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
+                 device: Device = None, dtype: DTypeArgument = None) -> None:
         super().__init__("LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size,
                          device, dtype)
 
@@ -272,15 +284,17 @@ class GRU(RNNBase):
     h_t = (1 - z) n + z h_{t-1} (rows in the order r, z, n).  Parameters and shapes as `RNN`.
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False,
-                 device=None, dtype=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
 
 
 class RNNCellBase(Module):
     """One time step of a cell: the same kernels as a sequence of length one."""
 
-    def __init__(self, mode, input_size, hidden_size, bias=True, device=None, dtype=None):
+    def __init__(self, mode: str, input_size: int, hidden_size: int, bias: bool = True, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         super().__init__()
         dtype = float_dtype(device, dtype)
         self.input_size, self.hidden_size, self.bias, self._mode = input_size, hidden_size, bias, mode
@@ -291,7 +305,7 @@ class RNNCellBase(Module):
             self.register_parameter(name, empty_parameter((rows,), dtype) if bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw every parameter from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size))."""
         bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
         for p in self.parameters():
@@ -326,7 +340,7 @@ class RNNCellBase(Module):
         if state.shape[-1] != self.hidden_size:
             raise RuntimeError(f"hidden{number} has inconsistent hidden_size: got {state.shape[-1]}, expected {self.hidden_size}")
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
         if self.bias is not True:
             text += f", bias={self.bias}"
@@ -341,13 +355,14 @@ class RNNCell(RNNCellBase):
     Input (N, input_size) or (input_size,), h (N, hidden_size) or (hidden_size,), zeros if left out; returns h'.
     """
 
-    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", device=None, dtype=None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh",
+                 device: Device = None, dtype: DTypeArgument = None) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {nonlinearity}")
         super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 
-    def forward(self, input, hx=None):
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state."""
         return self._step(input, [hx])[0]
 
@@ -355,10 +370,11 @@ class RNNCell(RNNCellBase):
 class LSTMCell(RNNCellBase):
     """One step of an LSTM; the states are a pair (h, c), and so is the result."""
 
-    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         super().__init__("LSTM", input_size, hidden_size, bias, device, dtype)
 
-    def forward(self, input, hx=None):
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The next states (h', c')."""
         return tuple(self._step(input, list(hx) if hx is not None else [None, None]))
 
@@ -366,9 +382,10 @@ class LSTMCell(RNNCellBase):
 class GRUCell(RNNCellBase):
     """One step of a GRU; returns h'."""
 
-    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         super().__init__("GRU", input_size, hidden_size, bias, device, dtype)
 
-    def forward(self, input, hx=None):
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state."""
         return self._step(input, [hx])[0]

@@ -1,5 +1,8 @@
 """Reading and writing a module's state: state_dict, load_state_dict and their hooks."""
-from collections import OrderedDict, namedtuple
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -7,15 +10,26 @@ from fastnn.autograd import no_grad
 from fastnn.core.tensor import Parameter, Size, from_array
 from fastnn.nn.hooks import add_hook
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from fastnn.nn.hooks import RemovableHandle
+
 EXTRA = "_extra_state"
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+class _Keys(NamedTuple):
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class IncompatibleKeys(_Keys):
     """What load_state_dict found: keys the module has and the dict has not, and the reverse."""
 
     __slots__ = ()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return super().__repr__()
@@ -31,16 +45,19 @@ def _plain(value):
 class StateMixin:
     """The part of Module that reads and writes its state."""
 
+    _version: int
+    _modules: dict[str, Any]
+
     def _start_state(self):
         self._state_dict_hooks, self._state_dict_pre_hooks = {}, {}
         self._load_state_dict_pre_hooks, self._load_state_dict_post_hooks = {}, {}
 
     # ---- writing -----------------------------------------------------------------------------------------
-    def get_extra_state(self):
+    def get_extra_state(self) -> Any:
         """Further state to save; define it together with `set_extra_state`."""
         raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: Any) -> None:
         """Take back what `get_extra_state` gave."""
         raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
 
@@ -56,7 +73,8 @@ class StateMixin:
         if self._has_extra("get_extra_state"):
             destination[prefix + EXTRA] = self.get_extra_state()
 
-    def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "",
+                   keep_vars: bool = False) -> dict[str, Any]:
         """Parameters and persistent buffers by dotted path, in registration order.
 
         Parameters
@@ -140,7 +158,8 @@ class StateMixin:
         else:
             setattr(self, name, given)
 
-    def load_state_dict(self, state_dict, strict=True, assign=False):
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True,
+                        assign: bool = False) -> IncompatibleKeys:
         """Copy parameters and buffers from a dict of tensors or arrays into this module and all below it.
 
         Parameters
@@ -165,11 +184,13 @@ class StateMixin:
         if not hasattr(state_dict, "keys"):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         metadata = getattr(state_dict, "_metadata", None)
-        state_dict = OrderedDict(state_dict)
+        entries: Any = OrderedDict(state_dict)
         if metadata is not None:
-            state_dict._metadata = metadata
-        missing, unexpected, errors = [], [], []
-        _load(self, state_dict, "", strict, assign, metadata, missing, unexpected, errors)
+            entries._metadata = metadata
+        missing: list[str] = []
+        unexpected: list[str] = []
+        errors: list[str] = []
+        _load(self, entries, "", strict, assign, metadata, missing, unexpected, errors)
         if strict:
             for keys, what in ((unexpected, "Unexpected"), (missing, "Missing")):
                 if keys:
@@ -179,25 +200,25 @@ class StateMixin:
         return IncompatibleKeys(missing, unexpected)
 
     # ---- hooks -------------------------------------------------------------------------------------------
-    def register_state_dict_pre_hook(self, hook):
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, prefix, keep_vars)`` before the state is collected."""
         return add_hook(self._state_dict_pre_hooks, hook)
 
-    def register_state_dict_post_hook(self, hook):
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata)`` after it; it may change state_dict in place."""
         return add_hook(self._state_dict_hooks, (hook, True))
 
     def _register_state_dict_hook(self, hook):
         return add_hook(self._state_dict_hooks, (hook, False))
 
-    def register_load_state_dict_pre_hook(self, hook):
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)`` before loading."""
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def _register_load_state_dict_pre_hook(self, hook, with_module=False):
         return add_hook(self._load_state_dict_pre_hooks, _WithModule(self, hook) if with_module else hook)
 
-    def register_load_state_dict_post_hook(self, hook):
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after loading; it may change the two lists in place."""
         return add_hook(self._load_state_dict_post_hooks, hook)
 
@@ -205,7 +226,7 @@ class StateMixin:
 class _WithModule:
     """A hook that gets its module as first argument."""
 
-    def __init__(self, module, hook):
+    def __init__(self, module: Any, hook: Callable[..., Any]) -> None:
         self.module, self.hook = module, hook
 
     def __call__(self, *args):

@@ -1,6 +1,16 @@
 """Layers that resize maps."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.nn import functional as F
 from fastnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Dims
 
 __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"]
 
@@ -18,21 +28,24 @@ class Upsample(Module):
     recompute_scale_factor : bool, default False
     """
 
-    def __init__(self, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None):
+    def __init__(self, size: Dims | None = None, scale_factor: float | Sequence[float] | None = None,
+                 mode: str = "nearest", align_corners: bool | None = None,
+                 recompute_scale_factor: bool | None = None) -> None:
         super().__init__()
         self.size = size
-        if isinstance(scale_factor, (tuple, list)):
-            self.scale_factor = tuple(float(s) for s in scale_factor)
-        else:
+        self.scale_factor: float | tuple[float, ...] | None
+        if scale_factor is None or isinstance(scale_factor, (int, float)):
             self.scale_factor = float(scale_factor) if scale_factor else None
+        else:
+            self.scale_factor = tuple(float(s) for s in scale_factor)
         self.mode = mode
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         what = f"scale_factor={self.scale_factor!r}" if self.scale_factor is not None else f"size={self.size!r}"
         return f"{what}, mode={self.mode!r}"
 
@@ -40,12 +53,12 @@ class Upsample(Module):
 class UpsamplingNearest2d(Upsample):
     """`Upsample` in mode 'nearest' for four axes."""
 
-    def __init__(self, size=None, scale_factor=None):
+    def __init__(self, size: Dims | None = None, scale_factor: float | Sequence[float] | None = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
     """`Upsample` in mode 'bilinear' with aligned corners."""
 
-    def __init__(self, size=None, scale_factor=None):
+    def __init__(self, size: Dims | None = None, scale_factor: float | Sequence[float] | None = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)

@@ -10,15 +10,9 @@ from fastnn.core.storage cimport empty
 from fastnn.core.tensor cimport Tensor, as_tensor
 from fastnn.ops.layout cimport contiguous
 
+from fastnn.ops.promotion import type_name
+
 np.import_array()
-
-TORCH_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
-               "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
-
-
-def type_name(array):
-    """torch's name of an array's dtype in its messages."""
-    return TORCH_NAMES.get(array.dtype.name, array.dtype.name)
 
 
 def legacy_reduction(size_average, reduce):
@@ -58,7 +52,7 @@ cdef np.ndarray index_array(np.ndarray t, str expected):
     if np.PyArray_TYPE(t) == np.NPY_INT64:
         return contiguous(t)
     if (<object>t).dtype.kind not in "iu":
-        raise RuntimeError(f"{expected}, but got {type_name(t)}")
+        raise RuntimeError(f"{expected}, but got {type_name((<object>t).dtype)}")
     return host_call("to_int64", to_int64, (t,))
 
 
@@ -78,12 +72,12 @@ cdef Tensor optional(object x):
 
 cdef int check_real(str op, np.ndarray a) except -1:
     if not is_real(a):
-        raise RuntimeError(f"\"{op}\" not implemented for '{type_name(a)}' (needs float32 or float64)")
+        raise RuntimeError(f"\"{op}\" not implemented for '{type_name((<object>a).dtype)}' (needs float32 or float64)")
     return 0
 
 
 cdef int check_same_dtype(str op, np.ndarray a, np.ndarray b, str what) except -1:
     if np.PyArray_TYPE(a) != np.PyArray_TYPE(b):
-        raise RuntimeError(f"{op}: expected {what} of dtype {type_name(a)} as the input, but got {type_name(b)} "
-                           f"(convert it, e.g. x.astype('{(<object>a).dtype}'))")
+        raise RuntimeError(f"{op}: expected {what} of dtype {type_name((<object>a).dtype)} as the input, but got "
+                           f"{type_name((<object>b).dtype)} (convert it, e.g. x.astype('{(<object>a).dtype}'))")
     return 0

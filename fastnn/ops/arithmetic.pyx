@@ -15,6 +15,7 @@ from fastnn.core.tape cimport Node, set_array_kernels
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, node_of, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.kernels.pointwise cimport MAX_DIMS, binary_code, put_grid, put_strides, unary_code
+from fastnn.ops.arguments cimport is_real
 from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.ops.region cimport adopt, check_view
 
@@ -37,11 +38,6 @@ cdef int AFFINE = unary_code("affine"), DIVIDE_BY = unary_code("divide_by"), DIV
 
 
 # ---- arrays --------------------------------------------------------------------------------------------------------
-cdef inline bint is_real(np.ndarray a) noexcept:
-    cdef int kind = np.PyArray_TYPE(a)
-    return kind == np.NPY_FLOAT32 or kind == np.NPY_FLOAT64
-
-
 cdef np.ndarray binary(int code, np.ndarray x, np.ndarray y):
     """x (code) y in one real dtype; raises ValueError where shapes do not broadcast, returns None past MAX_DIMS axes."""
     cdef Launch L

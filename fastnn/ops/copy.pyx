@@ -157,8 +157,8 @@ def type_as(Tensor input, Tensor other):
 
 def make_conversion(str name, dtype):
     """The method that converts to one dtype."""
-    def method(Tensor input, memory_format=None):
-        return convert(input, dtype)
+    def method(Tensor self, memory_format=None):
+        return convert(self, dtype)
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"Convert to {dtype}."
     return method

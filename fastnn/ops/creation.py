@@ -1,10 +1,22 @@
 """Tensors made from data, from a shape, or from a rule."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.storage import new_array
 from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.promotion import check_device, number_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from numpy.typing import DTypeLike
+
+    from fastnn.core.types import Array, Device, Dims, DType, DTypeArgument, Number
 
 __all__ = ["arange", "as_tensor", "asarray", "diag", "diag_embed", "diagonal", "empty", "empty_like", "eye", "frombuffer",
            "from_dlpack", "from_numpy", "full", "full_like", "linspace", "logspace", "meshgrid", "ones", "ones_like", "tensor",
@@ -73,7 +85,8 @@ def _nested(data):
     return array
 
 
-def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
+def tensor(data: Any, *, dtype: DTypeArgument = None, device: Device = None, requires_grad: bool = False,
+           pin_memory: bool = False) -> Tensor:
     """A new tensor with a copy of data.
 
     Parameters
@@ -95,7 +108,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     return _new(np.array(array, order="K"), requires_grad, device)
 
 
-def as_tensor(data, dtype=None, device=None):
+def as_tensor(data: Any, dtype: DTypeArgument = None, device: Device = None) -> Tensor:
     """data as a tensor, sharing memory where its dtype allows; a tensor of the right dtype is returned itself."""
     check_device(device)
     if isinstance(data, Tensor):
@@ -103,26 +116,28 @@ def as_tensor(data, dtype=None, device=None):
     return from_array(_array_of(data, None if dtype is None else np.dtype(dtype)))
 
 
-def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
+def asarray(obj: Any, *, dtype: DTypeArgument = None, device: Device = None, copy: bool | None = None,
+            requires_grad: bool = False) -> Tensor:
     """As `as_tensor`; copy=True never shares memory, copy=False always."""
     if copy:
         return tensor(obj, dtype=dtype, device=device, requires_grad=requires_grad)
     return as_tensor(obj, dtype, device).requires_grad_(requires_grad)
 
 
-def from_numpy(ndarray):
+def from_numpy(ndarray: Array) -> Tensor:
     """A tensor that shares the array's memory."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     return from_array(ndarray)
 
 
-def from_dlpack(ext_tensor):
+def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor that shares the memory of a DLPack exporter."""
     return from_array(np.from_dlpack(ext_tensor))
 
 
-def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
+def frombuffer(buffer: bytes | bytearray | memoryview | Array, *, dtype: DTypeArgument, count: int = -1,
+               offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A vector that shares the memory of a buffer."""
     return _new(np.frombuffer(buffer, np.dtype(dtype), count, offset), requires_grad)
 
@@ -150,75 +165,91 @@ def _filled_like(input, value, dtype):
     return array
 
 
-def zeros(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
+def zeros(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+          device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
     return _new(_filled(_shape(size), 0, _default(dtype)), requires_grad, device)
 
 
-def ones(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
+def ones(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+         device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
     return _new(_filled(_shape(size), 1, _default(dtype)), requires_grad, device)
 
 
-def empty(*size, out=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False, memory_format=None):
+def empty(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+          device: Device = None, pin_memory: bool = False, requires_grad: bool = False,
+          memory_format: object = None) -> Tensor:
     """A tensor whose values are undefined."""
     return _new(new_array(_shape(size), _default(dtype)), requires_grad, device)
 
 
-def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def full(size: Dims, fill_value: Number | Tensor, *, out: Tensor | None = None, dtype: DTypeArgument = None,
+         layout: object = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype follows the value."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     dtype = number_dtype(value) if dtype is None else np.dtype(dtype)
     return _new(_filled(_shape((size,)), value, dtype), requires_grad, device)
 
 
-def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+def zeros_like(input: Tensor, *, dtype: DTypeArgument = None, layout: object = None, device: Device = None,
+               requires_grad: bool = False, memory_format: object = None) -> Tensor:
     """Zeros in the shape, memory order and dtype of another tensor."""
     return _new(_filled_like(input, 0, dtype), requires_grad, device)
 
 
-def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+def ones_like(input: Tensor, *, dtype: DTypeArgument = None, layout: object = None, device: Device = None,
+              requires_grad: bool = False, memory_format: object = None) -> Tensor:
     """Ones in the shape, memory order and dtype of another tensor."""
     return _new(_filled_like(input, 1, dtype), requires_grad, device)
 
 
-def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+def empty_like(input: Tensor, *, dtype: DTypeArgument = None, layout: object = None, device: Device = None,
+               requires_grad: bool = False, memory_format: object = None) -> Tensor:
     """An undefined tensor in the shape, memory order and dtype of another."""
     return _new(_array_like(input, dtype), requires_grad, device)
 
 
-def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None):
+def full_like(input: Tensor, fill_value: Number | Tensor, *, dtype: DTypeArgument = None, layout: object = None,
+              device: Device = None, requires_grad: bool = False, memory_format: object = None) -> Tensor:
     """One value in the shape, memory order and dtype of another tensor."""
     return _new(_filled_like(input, fill_value, dtype), requires_grad, device)
 
 
-def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
+def new_tensor(self: Tensor, data: Any, *, dtype: DTypeArgument = None, device: Device = None,
+               requires_grad: bool = False) -> Tensor:
     """A copy of data in this tensor's dtype."""
     return tensor(data, dtype=self.dtype if dtype is None else dtype, device=device, requires_grad=requires_grad)
 
 
-def new_zeros(self, *size, dtype=None, device=None, requires_grad=False):
+def new_zeros(self: Tensor, *size: Dims, dtype: DTypeArgument = None, device: Device = None,
+              requires_grad: bool = False) -> Tensor:
     """Zeros in this tensor's dtype."""
     return zeros(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
-def new_ones(self, *size, dtype=None, device=None, requires_grad=False):
+def new_ones(self: Tensor, *size: Dims, dtype: DTypeArgument = None, device: Device = None,
+             requires_grad: bool = False) -> Tensor:
     """Ones in this tensor's dtype."""
     return ones(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
-def new_empty(self, *size, dtype=None, device=None, requires_grad=False):
+def new_empty(self: Tensor, *size: Dims, dtype: DTypeArgument = None, device: Device = None,
+              requires_grad: bool = False) -> Tensor:
     """An undefined tensor in this tensor's dtype."""
     return empty(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
-def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False):
+def new_full(self: Tensor, size: Dims, fill_value: Number | Tensor, *, dtype: DTypeArgument = None,
+             device: Device = None, requires_grad: bool = False) -> Tensor:
     """One value in this tensor's dtype."""
     return full(size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
 # ---- from a rule ------------------------------------------------------------------------------------------------------
-def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def arange(start: Number | Tensor, end: Number | Tensor | None = None, step: Number | Tensor = 1, *,
+           out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None, device: Device = None,
+           requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below end.  Integers give int64, floats the default dtype.
 
     Examples
@@ -228,21 +259,26 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     tensor([0, 1, 2])
     """
     start, end = (0, start) if end is None else (start, end)
-    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    a: Any
+    b: Any
+    by: Any
+    a, b, by = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
     if dtype is None:
-        dtype = get_default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else np.dtype(np.int64)
-    dtype = np.dtype(dtype)
-    if step == 0:
+        dtype = get_default_dtype() if any(isinstance(v, float) for v in (a, b, by)) else np.int64
+    kind: DType = np.dtype(dtype)
+    if by == 0:
         raise RuntimeError("step must be nonzero")
-    if (end - start) * step < 0:
+    if (b - a) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if dtype.kind != "f":
-        return _new(np.arange(start, end, step, dtype), requires_grad, device)
-    n = int(np.ceil((end - start) / step))
-    return _new((start + step * np.arange(n, dtype=np.float64)).astype(dtype), requires_grad, device)
+    if kind.kind != "f":
+        return _new(np.arange(a, b, by, dtype=kind), requires_grad, device)
+    n = int(np.ceil((b - a) / by))
+    return _new((a + by * np.arange(n, dtype=np.float64)).astype(kind), requires_grad, device)
 
 
-def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def linspace(start: Number | Tensor, end: Number | Tensor, steps: int, *, out: Tensor | None = None,
+             dtype: DTypeArgument = None, layout: object = None, device: Device = None,
+             requires_grad: bool = False) -> Tensor:
     """`steps` values at equal distances from start to end, both included."""
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
@@ -250,17 +286,20 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     return _new(np.linspace(start, end, steps).astype(_default(dtype)), requires_grad, device)
 
 
-def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def logspace(start: Number, end: Number, steps: int, base: float = 10.0, *, out: Tensor | None = None,
+             dtype: DTypeArgument = None, layout: object = None, device: Device = None,
+             requires_grad: bool = False) -> Tensor:
     """base to the power of `steps` values at equal distances."""
     return _new(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype)), requires_grad, device)
 
 
-def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+        device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
     return _new(np.eye(n, m, dtype=_default(dtype)), requires_grad, device)
 
 
-def meshgrid(*tensors, indexing="ij"):
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinates of a grid from its axes."""
     parts = [tensor_of(t) for t in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors)]
     if indexing not in ("ij", "xy"):
@@ -275,29 +314,31 @@ def meshgrid(*tensors, indexing="ij"):
     return tuple(grids)
 
 
-def tril(input, diagonal=0):
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The part on and below a diagonal; zeros elsewhere."""
     x = tensor_of(input)
     return result("tril", compute("tril", lambda a: np.tril(a, diagonal), x.array), lambda g: np.tril(g, diagonal), x)
 
 
-def triu(input, diagonal=0):
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The part on and above a diagonal; zeros elsewhere."""
     x = tensor_of(input)
     return result("triu", compute("triu", lambda a: np.triu(a, diagonal), x.array), lambda g: np.triu(g, diagonal), x)
 
 
-def tril_indices(row, col, offset=0, *, dtype=np.int64, device=None, layout=None):
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DTypeLike = np.int64, device: Device = None,
+                 layout: object = None) -> Tensor:
     """Row and column numbers of the part on and below a diagonal."""
     return _new(np.stack(np.tril_indices(row, offset, col)).astype(dtype), False, device)
 
 
-def triu_indices(row, col, offset=0, *, dtype=np.int64, device=None, layout=None):
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DTypeLike = np.int64, device: Device = None,
+                 layout: object = None) -> Tensor:
     """Row and column numbers of the part on and above a diagonal."""
     return _new(np.stack(np.triu_indices(row, offset, col)).astype(dtype), False, device)
 
 
-def diagonal(input, offset=0, dim1=0, dim2=1):
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal over two axes, as a new last axis (a copy)."""
     x = tensor_of(input)
     shape, dtype = tuple(x.shape), x.dtype
@@ -314,7 +355,7 @@ def diagonal(input, offset=0, dim1=0, dim2=1):
 _diagonal = diagonal
 
 
-def diag_embed(input, offset=0):
+def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
     """Matrices with the last axis on a diagonal."""
     x = tensor_of(input)
     n = x.shape[-1]
@@ -327,7 +368,7 @@ def diag_embed(input, offset=0):
     return result("diag_embed", compute("diag_embed", spread, x.array), lambda g: g[..., rows, columns], x)
 
 
-def diag(input, diagonal=0):
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix from its diagonal, or the diagonal of a matrix."""
     x = tensor_of(input)
     if x.ndim == 1:
@@ -337,7 +378,7 @@ def diag(input, diagonal=0):
     raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {x.ndim}D")
 
 
-def vander(x, N=None, increasing=False):
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """Powers of a vector's elements as columns."""
     return from_array(np.vander(tensor_of(x).numpy(), N, increasing))
 

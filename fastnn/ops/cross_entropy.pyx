@@ -18,7 +18,7 @@ from fastnn.ops.arguments cimport (
 from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import Size
-from fastnn.ops.arguments import type_name
+from fastnn.ops.promotion import type_name
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -246,7 +246,7 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     if ndim and np.PyArray_NDIM(t.array) == ndim and (<object>x.array).shape == (<object>t.array).shape:
         if not is_real(t.array):
             raise RuntimeError("Expected floating point type for target with class probabilities, got "
-                               f"{type_name(t.array)}")
+                               f"{type_name(t.dtype)}")
         if s.ignore >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         if np.PyArray_TYPE(t.array) != np.PyArray_TYPE(x.array):

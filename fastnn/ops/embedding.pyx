@@ -18,7 +18,7 @@ from fastnn.ops.arguments cimport check_real, index_array, optional
 from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import Size
-from fastnn.ops.arguments import type_name
+from fastnn.ops.promotion import type_name
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -271,7 +271,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
     if samples is not None:
         if np.PyArray_TYPE(samples.array) != np.PyArray_TYPE(w):
             raise RuntimeError(f"Expected tensor for argument #1 'weight' to have the same type as argument "
-                               f"'per_sample_weights'; but type {type_name(w)} does not equal {type_name(samples.array)}")
+                               f"'per_sample_weights'; but type {type_name((<object>w).dtype)} does not equal {type_name(samples.dtype)}")
         s = contiguous(samples.array)
     node.padding = padding_of("embedding_bag", padding_idx, np.PyArray_DIM(w, 0))
     node.bags = np.PyArray_SIZE(o) - (1 if include_last_offset else 0)
@@ -327,7 +327,7 @@ def one_hot(tensor, num_classes=-1):
     cdef Tensor x = as_tensor(tensor)
     cdef np.ndarray t = x.array
     if np.PyArray_TYPE(t) != np.NPY_INT64:
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor, got " + type_name(t))
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor, got " + type_name((<object>t).dtype))
     if np.PyArray_SIZE(t) == 0:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")

@@ -1,7 +1,15 @@
 """Patches as columns, and their sum back onto the image."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.ops.host import compute, result, tensor_of
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Dims
 
 __all__ = ["fold", "unfold"]
 
@@ -50,7 +58,7 @@ def image_of(y, size, kernel, dilation, padding, stride, blocks):
     return np.ascontiguousarray(wide[:, :, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]])
 
 
-def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+def unfold(input: Tensor, kernel_size: Dims, dilation: Dims = 1, padding: Dims = 0, stride: Dims = 1) -> Tensor:
     """Copy every patch under a sliding window into a column: (N, C, H, W) to (N, C kH kW, patches).
 
     Parameters
@@ -87,7 +95,8 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
     return result("im2col", compute("unfold", forward, x.array), rule, x)
 
 
-def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
+def fold(input: Tensor, output_size: Dims, kernel_size: Dims, dilation: Dims = 1, padding: Dims = 0,
+         stride: Dims = 1) -> Tensor:
     """Add columns of patches up to an image: (N, C kH kW, patches) to (N, C, H, W), the transposed map of `unfold`.
 
     Parameters

@@ -1,10 +1,20 @@
 """Picking and placing elements by index tensors and masks."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import change, compute, result, tensor_of
 from fastnn.ops.promotion import can_cast, type_name
 from fastnn.ops.shape import normalize_axis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array, Number
 
 __all__ = ["argwhere", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_fill",
            "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add", "scatter_reduce", "take", "take_along_dim"]
@@ -52,7 +62,7 @@ def _checked_places(x, dim, index, name, source_shape=None):
     return _places(index.copy(), axis) if x.ndim and index.ndim else (index.reshape(-1),) if x.ndim else ()
 
 
-def gather(input, dim, index, *, sparse_grad=False):
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on.
 
     Examples
@@ -73,7 +83,7 @@ def gather(input, dim, index, *, sparse_grad=False):
     return result("gather", compute("gather", lambda a: np.asarray(a[key]).reshape(out), x.array), rule, x)
 
 
-def take_along_dim(input, indices, dim=None):
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather with broadcasting of the other axes."""
     x = tensor_of(input)
     if dim is None:
@@ -99,7 +109,8 @@ def _region(index):
     return tuple(slice(n) for n in np.shape(index))
 
 
-def scatter(input, dim, index, src=None, *, value=None, reduce=None):
+def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number | None = None, *, value: Number | None = None,
+            reduce: str | None = None) -> Tensor:
     """A copy of input with src (or a number) written at the places that `gather` would read."""
     if reduce is not None:
         return scatter_reduce(input, dim, index, src if src is not None else value,
@@ -127,7 +138,7 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
     return result("scatter", compute("scatter", place, x.array), rule, *inputs)
 
 
-def scatter_add(input, dim, index, src):
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of input with src added at the places that `gather` would read."""
     x = tensor_of(input)
     values, given = _source(x, src, None, "scatter")
@@ -146,7 +157,8 @@ def scatter_add(input, dim, index, src):
     return result("scatter_add", compute("scatter_add", place, x.array), rule, x, given)
 
 
-def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor | Number | None, reduce: str, *,
+                   include_self: bool = True) -> Tensor:
     """A copy of input with src combined into it: "sum", "prod", "mean", "amax" or "amin".  Gradients for sum and mean."""
     x = tensor_of(input)
     values, given = _source(x, src, None, "scatter")
@@ -183,17 +195,17 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
                   rule if given is not None else lambda g: rule(g)[0], *inputs)
 
 
-def index_select(input, dim, index):
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of one axis named by a vector of indices."""
     x = tensor_of(input)
-    index = _index(index, "index_select")
-    if index.ndim > 1:
+    at = _index(index, "index_select")
+    if at.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
     axis = normalize_axis(dim, x.ndim)
-    key = (slice(None),) * axis + (index.reshape(-1).copy(),)
+    key: Any = (slice(None),) * axis + (at.reshape(-1).copy(),)
     if x.ndim == 0:
         return result("index_select", x.array.copy(), lambda g: g, x)
-    _check_bounds(index, x.shape[axis], axis, "index_select")
+    _check_bounds(at, x.shape[axis], axis, "index_select")
     shape, dtype = tuple(x.shape), x.dtype
 
     def rule(grad):
@@ -203,7 +215,7 @@ def index_select(input, dim, index):
     return result("index_select", compute("index_select", lambda a: np.take(a, key[-1], axis), x.array), rule, x)
 
 
-def index_add(input, dim, index, source, *, alpha=1):
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
     """A copy of input with alpha times the slices of source added at the slices named by index."""
     x, s = tensor_of(input), tensor_of(source)
     axis = normalize_axis(dim, x.ndim)
@@ -220,7 +232,7 @@ def index_add(input, dim, index, source, *, alpha=1):
                   lambda g: (g, np.take(g, index, axis) * np.asarray(alpha, g.dtype)), x, s)
 
 
-def index_copy(input, dim, index, source):
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of input with the slices named by index replaced by those of source."""
     x, s = tensor_of(input), tensor_of(source)
     axis = normalize_axis(dim, x.ndim)
@@ -241,7 +253,7 @@ def index_copy(input, dim, index, source):
     return result("index_copy", compute("index_copy", place, x.array), rule, x, s)
 
 
-def index_fill(input, dim, index, value):
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Number | Tensor) -> Tensor:
     """A copy of input with the slices named by index set to a number."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -255,13 +267,13 @@ def index_fill(input, dim, index, value):
     return result("index_fill", compute("index_fill", place, x.array), lambda g: place(g, 0), x)
 
 
-def index_put(input, indices, values, accumulate=False):
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of input with values written (or added) at an index tuple."""
     out = tensor_of(input).clone()
     return index_put_(out, indices, values, accumulate)
 
 
-def index_put_(self, indices, values, accumulate=False):
+def index_put_(self: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     """Write (or add) values at an index tuple, in place."""
     key = tuple(indices)
     if not accumulate:
@@ -280,7 +292,7 @@ def index_put_(self, indices, values, accumulate=False):
     return change("index_put", self, lambda a: np.add.at(a, arrays, v.array), rule, v)
 
 
-def masked_fill(input, mask, value):
+def masked_fill(input: Tensor, mask: Tensor | Array, value: Number | Tensor) -> Tensor:
     """A copy of input with a number where the mask holds."""
     x, m = tensor_of(input), tensor_of(mask)
     if m.dtype != np.bool_:
@@ -298,7 +310,7 @@ def masked_fill(input, mask, value):
     return value.where(m, x)
 
 
-def masked_select(input, mask):
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, as a vector."""
     x, m = tensor_of(input), tensor_of(mask)
     if m.dtype != np.bool_:
@@ -307,7 +319,7 @@ def masked_select(input, mask):
     return x.expand(shape)[m.expand(shape)]
 
 
-def masked_scatter(input, mask, source):
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of input with the first elements of source where the mask holds."""
     x, m, s = tensor_of(input), tensor_of(mask), tensor_of(source)
     shape = np.broadcast_shapes(x.shape, m.shape)
@@ -317,12 +329,16 @@ def masked_scatter(input, mask, source):
     return out
 
 
-def take(input, index):
+def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at positions counted over the flattened tensor."""
     return tensor_of(input).reshape(-1)[index]
 
 
-def nonzero(input, *, out=None, as_tuple=False):
+@overload
+def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: Literal[False] = False) -> Tensor: ...
+@overload
+def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
+def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
     """The positions of the nonzero elements: one per row, or one tensor per axis."""
     found = np.nonzero(np.atleast_1d(tensor_of(input).array)) if tensor_of(input).ndim else None
     if as_tuple:
@@ -333,7 +349,7 @@ def nonzero(input, *, out=None, as_tuple=False):
     return result("nonzero", np.stack(found, 1).astype(np.int64), None)
 
 
-def argwhere(input):
+def argwhere(input: Tensor) -> Tensor:
     """The positions of the nonzero elements, one per row."""
     return nonzero(input)
 

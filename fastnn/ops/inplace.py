@@ -19,6 +19,7 @@ def _in_place(name):
         return overwrite(name + "_", self, function, args, kwargs)
     operation.__name__ = operation.__qualname__ = name + "_"
     operation.__doc__ = f"`{name}`, in place."
+    operation.__wrapped__ = function        # whose signature it has
     return install(name + "_", operation)
 
 
@@ -35,8 +36,12 @@ def _reshaping(name):
         return overwrite(name + "_", self, function, args, kwargs, True)
     operation.__name__ = operation.__qualname__ = name + "_"
     operation.__doc__ = f"`{name}`, of the tensor itself."
+    operation.__wrapped__ = function
     return install(name + "_", operation)
 
 
 for _name in ("squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims"):
     FUNCTIONS[_name + "_"] = _reshaping(_name)
+globals().update(FUNCTIONS)
+
+__all__ = [*FUNCTIONS]

@@ -1,4 +1,8 @@
 """Putting tensors together, cutting them up, and repeating them."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import Size, install
@@ -6,6 +10,13 @@ from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.pieces import join
 from fastnn.ops.promotion import result_dtype
 from fastnn.ops.shape import flatten, normalize_axes, normalize_axis, unsqueeze
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Dims, Operand
 
 __all__ = ["block_diag", "broadcast_tensors", "cartesian_prod", "cat", "chunk", "column_stack", "concat", "concatenate",
            "dsplit", "dstack", "flip", "fliplr", "flipud", "hsplit", "hstack", "repeat_interleave", "roll", "rot90", "row_stack",
@@ -19,7 +30,7 @@ def _tensors(tensors, name):
     return found
 
 
-def cat(tensors, dim=0):
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join tensors along an existing axis.
 
     Examples
@@ -57,7 +68,7 @@ def cat(tensors, dim=0):
     return result("cat", array, rule, *used, *ignored)
 
 
-def stack(tensors, dim=0):
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
     parts = _tensors(tensors, "stack")
     axis = normalize_axis(dim, parts[0].ndim + 1)
@@ -80,29 +91,29 @@ def _at_least(tensors, ndim):
     return [t if t.ndim >= ndim else t.reshape(*[1] * (ndim - t.ndim), *t.shape) for t in parts]
 
 
-def vstack(tensors):
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the first axis; vectors become rows."""
     return cat(_at_least(tensors, 2), 0)
 
 
-def hstack(tensors):
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the second axis; vectors end to end."""
     parts = _at_least(tensors, 1)
     return cat(parts, 0 if parts[0].ndim == 1 else 1)
 
 
-def dstack(tensors):
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the third axis."""
     return cat([t if t.ndim >= 3 else unsqueeze(t, -1) for t in _at_least(tensors, 2)], 2)
 
 
-def column_stack(tensors):
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the second axis; vectors become columns."""
     parts = [tensor_of(t) for t in tensors]
     return hstack([t.reshape(t.numel(), 1) if t.ndim <= 1 else t for t in parts])
 
 
-def split(tensor, split_size_or_sections, dim=0):
+def split(tensor: Tensor, split_size_or_sections: Dims, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of pieces along `dim`: of one size (the last may be smaller), or of the sizes given."""
     x = tensor_of(tensor)
     if x.ndim == 0:
@@ -133,7 +144,7 @@ def split(tensor, split_size_or_sections, dim=0):
 split_with_sizes = split
 
 
-def chunk(input, chunks, dim=0):
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` views of equal size along `dim`, the last one smaller where it does not go evenly."""
     x = tensor_of(input)
     if x.ndim == 0:
@@ -146,7 +157,7 @@ def chunk(input, chunks, dim=0):
     return split(x, -(-n // chunks), dim)
 
 
-def tensor_split(input, indices_or_sections, dim=0):
+def tensor_split(input: Tensor, indices_or_sections: Dims, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of `sections` pieces as equal as possible, or cut before the given indices."""
     x = tensor_of(input)
     n = x.shape[normalize_axis(dim, x.ndim)]
@@ -158,22 +169,22 @@ def tensor_split(input, indices_or_sections, dim=0):
     return tuple(x[(slice(None),) * axis + (slice(a, b),)] for a, b in zip([0, *cuts], [*cuts, n]))
 
 
-def hsplit(input, indices_or_sections):
+def hsplit(input: Tensor, indices_or_sections: Dims) -> tuple[Tensor, ...]:
     """tensor_split along the second axis (the first of a vector)."""
     return tensor_split(input, indices_or_sections, 0 if tensor_of(input).ndim == 1 else 1)
 
 
-def vsplit(input, indices_or_sections):
+def vsplit(input: Tensor, indices_or_sections: Dims) -> tuple[Tensor, ...]:
     """tensor_split along the first axis."""
     return tensor_split(input, indices_or_sections, 0)
 
 
-def dsplit(input, indices_or_sections):
+def dsplit(input: Tensor, indices_or_sections: Dims) -> tuple[Tensor, ...]:
     """tensor_split along the third axis."""
     return tensor_split(input, indices_or_sections, 2)
 
 
-def unbind(input, dim=0):
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along `dim`, as views."""
     x = tensor_of(input)
     if x.ndim == 0:
@@ -182,7 +193,7 @@ def unbind(input, dim=0):
     return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
 
 
-def repeat(input, *repeats):
+def repeat(input: Tensor, *repeats: Dims) -> Tensor:
     """Repeat the whole tensor along each axis (torch's `Tensor.repeat`)."""
     x = tensor_of(input)
     counts = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else repeats
@@ -197,14 +208,15 @@ def repeat(input, *repeats):
     return result("repeat", compute("repeat", lambda a: np.tile(a, counts), x.array), rule, x)
 
 
-def tile(input, *dims):
+def tile(input: Tensor, *dims: Dims) -> Tensor:
     """Repeat along each axis; axes not named stay."""
     x = tensor_of(input)
-    counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    counts: Any = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
     return repeat(x, (1,) * (x.ndim - len(counts)) + counts)
 
 
-def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
+def repeat_interleave(input: Tensor, repeats: Operand | None = None, dim: int | None = None, *,
+                      output_size: int | None = None) -> Tensor:
     """Repeat each element along `dim`: all as often, or by a tensor of counts."""
     x = tensor_of(input)
     if repeats is None:
@@ -226,25 +238,25 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     return result("repeat_interleave", compute("repeat_interleave", lambda a: np.take(a, where, axis), x.array), rule, x)
 
 
-def flip(input, *dims):
+def flip(input: Tensor, *dims: Dims) -> Tensor:
     """Reverse the order along axes (a copy)."""
     x = tensor_of(input)
-    given = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    given: Any = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
     axes = normalize_axes(tuple(given), x.ndim)
     return result("flip", compute("flip", lambda a: np.flip(a, axes).copy(), x.array), lambda g: np.flip(g, axes), x)
 
 
-def fliplr(input):
+def fliplr(input: Tensor) -> Tensor:
     """Reverse the second axis."""
     return flip(input, (1,))
 
 
-def flipud(input):
+def flipud(input: Tensor) -> Tensor:
     """Reverse the first axis."""
     return flip(input, (0,))
 
 
-def roll(input, shifts, dims=None):
+def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """Shift elements along axes, round the end."""
     x = tensor_of(input)
     shifts = shifts if isinstance(shifts, int) else tuple(shifts)
@@ -254,15 +266,16 @@ def roll(input, shifts, dims=None):
                   lambda g: np.roll(g, back, axes), x)
 
 
-def rot90(input, k=1, dims=(0, 1)):
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turn by 90 degrees k times in the plane of two axes."""
     x = tensor_of(input)
-    axes = tuple(dims)
+    first, second = dims
+    axes = first, second
     return result("rot90", compute("rot90", lambda a: np.rot90(a, k, axes).copy(), x.array),
                   lambda g: np.rot90(g, -k, axes), x)
 
 
-def broadcast_tensors(*tensors):
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All tensors expanded to their common shape."""
     parts = [tensor_of(t) for t in tensors]
     try:
@@ -272,7 +285,7 @@ def broadcast_tensors(*tensors):
     return tuple(t.expand(shape) for t in parts)
 
 
-def broadcast_shapes(*shapes):
+def broadcast_shapes(*shapes: int | tuple[int, ...]) -> Size:
     """The common shape of several shapes."""
     try:
         return Size(np.broadcast_shapes(*shapes))
@@ -281,7 +294,7 @@ def broadcast_shapes(*shapes):
                            + ", ".join(str(s) for s in shapes)) from None
 
 
-def cartesian_prod(*tensors):
+def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All combinations of the elements of vectors."""
     if len(tensors) == 1:
         return tensor_of(tensors[0])
@@ -291,7 +304,7 @@ def cartesian_prod(*tensors):
     return stack(columns, 1)
 
 
-def block_diag(*tensors):
+def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a larger one."""
     parts = [t.reshape(1, -1) if t.ndim < 2 else t for t in map(tensor_of, tensors)]
     width = sum(t.shape[1] for t in parts)

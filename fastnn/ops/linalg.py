@@ -1,4 +1,8 @@
 """Products and sums of products beyond matmul."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import install
@@ -6,11 +10,18 @@ from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.linear import matmul
 from fastnn.ops.promotion import require_tensors, type_name
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Number
+
 __all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "chain_matmul", "cross", "dot", "einsum", "ger",
            "inner", "kron", "mm", "mv", "outer", "tensordot", "trace", "vdot"]
 
 
-def mm(input, mat2):
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """Product of two matrices."""
     require_tensors("mm", input=input, mat2=mat2)
     if input.ndim != 2 or mat2.ndim != 2:
@@ -18,7 +29,7 @@ def mm(input, mat2):
     return matmul(input, mat2)
 
 
-def mv(input, vec):
+def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
     require_tensors("mv", input=input, vec=vec)
     if input.ndim != 2 or vec.ndim != 1:
@@ -29,7 +40,7 @@ def mv(input, vec):
     return matmul(input, vec)
 
 
-def bmm(input, mat2):
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Product of two batches of matrices."""
     if input.ndim != 3:
         raise RuntimeError("batch1 must be a 3D tensor")
@@ -41,7 +52,7 @@ def bmm(input, mat2):
     return matmul(input, mat2)
 
 
-def dot(input, tensor):
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Sum of the products of two vectors."""
     if input.ndim != 1 or tensor.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
@@ -58,14 +69,14 @@ def dot(input, tensor):
 vdot = dot
 
 
-def inner(input, other):
+def inner(input: Tensor, other: Tensor) -> Tensor:
     """Sum of products over the last axes."""
     if input.ndim == 0 or other.ndim == 0:
         return input * other
     return tensordot(input, other, dims=([-1], [-1]))
 
 
-def outer(input, vec2):
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of the elements of two vectors."""
     if input.ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(f"outer: Expected 1-D argument {'self' if input.ndim != 1 else 'vec2'}, but got "
@@ -84,32 +95,32 @@ def _scaled_sum(input, product, beta, alpha):
     return (input if beta == 1 else input * beta) + product
 
 
-def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * mat1 @ mat2."""
     return _scaled_sum(input, mm(mat1, mat2), beta, alpha)
 
 
-def addmv(input, mat, vec, *, beta=1, alpha=1):
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * mat @ vec."""
     return _scaled_sum(input, mv(mat, vec), beta, alpha)
 
 
-def addr(input, vec1, vec2, *, beta=1, alpha=1):
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     return _scaled_sum(input, outer(vec1, vec2), beta, alpha)
 
 
-def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * batch1 @ batch2, batch by batch."""
     return _scaled_sum(input, bmm(batch1, batch2), beta, alpha)
 
 
-def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * the sum of batch1 @ batch2 over the batch."""
     return _scaled_sum(input, bmm(batch1, batch2).sum(0), beta, alpha)
 
 
-def chain_matmul(*matrices):
+def chain_matmul(*matrices: Tensor) -> Tensor:
     """Product of several matrices, from the left."""
     product = matrices[0]
     for m in matrices[1:]:
@@ -117,13 +128,13 @@ def chain_matmul(*matrices):
     return product
 
 
-def tensordot(a, b, dims=2):
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Any] = 2) -> Tensor:
     """Sum of products over pairs of axes: the last `dims` of a with the first of b, or two lists."""
     a, b = tensor_of(a), tensor_of(b)
     if isinstance(dims, int):
         first, second = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
-        first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
+        first, second = (list(d) if isinstance(d, list | tuple) else [d] for d in dims)
     first, second = [d % a.ndim for d in first], [d % b.ndim for d in second]
     for i, j in zip(first, second):
         if a.shape[i] != b.shape[j]:
@@ -137,7 +148,7 @@ def tensordot(a, b, dims=2):
     return matmul(left, right).reshape(shape)
 
 
-def kron(input, other):
+def kron(input: Tensor, other: Tensor) -> Tensor:
     """Kronecker product."""
     a, b = tensor_of(input), tensor_of(other)
     n = a.ndim if a.ndim > b.ndim else b.ndim
@@ -147,7 +158,7 @@ def kron(input, other):
     return (left * right).reshape([p * q for p, q in zip(m, k)])
 
 
-def cross(input, other, dim=-1):
+def cross(input: Tensor, other: Tensor, dim: int = -1) -> Tensor:
     """Cross product of vectors of three elements along an axis."""
     a, b = input, other
     if a.shape[dim] != 3 or b.shape[dim] != 3:
@@ -155,14 +166,14 @@ def cross(input, other, dim=-1):
     return a.roll(-1, dim) * b.roll(-2, dim) - a.roll(-2, dim) * b.roll(-1, dim)
 
 
-def trace(input):
+def trace(input: Tensor) -> Tensor:
     """Sum of the diagonal of a matrix."""
     if input.ndim != 2:
         raise RuntimeError("trace: expected a matrix")
     return input.diagonal().sum()
 
 
-def bilinear(input1, input2, weight, bias=None):
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_k = x1^T A_k x2 + b_k.
 
     Parameters
@@ -213,7 +224,7 @@ def _parse(equation, operands):
     return filled, dots + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
 
 
-def einsum(equation, *operands):
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """Sum of products in Einstein's notation.
 
     Examples
@@ -226,7 +237,7 @@ def einsum(equation, *operands):
         operands = tuple(operands[0])
     tensors = [tensor_of(x) for x in operands]
     terms, out = _parse(equation, tensors)
-    sizes = {}
+    sizes: dict[str, int] = {}
     for term, x in zip(terms, tensors):
         for c, n in zip(term, x.shape):
             if sizes.setdefault(c, n) == 1:

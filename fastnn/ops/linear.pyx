@@ -12,9 +12,11 @@ from fastnn.core.storage cimport empty, empty_1d, empty_2d
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.ops.arguments cimport is_real
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size, install
+from fastnn.ops.promotion import type_name
 
 __all__ = ["matmul"]     # linear is public in nn.functional
 
@@ -24,11 +26,6 @@ cdef const fn_kernel* MATMUL = kernel_named("matmul")
 cdef const fn_kernel* MATMUL_ADD = kernel_named("matmul_add")
 cdef const fn_kernel* MATMUL_BATCHED = kernel_named("matmul_batched")
 cdef const fn_kernel* COLUMN_SUMS = kernel_named("column_sums")
-
-
-cdef inline bint is_real(np.ndarray a) noexcept:
-    cdef int kind = np.PyArray_TYPE(a)
-    return kind == np.NPY_FLOAT32 or kind == np.NPY_FLOAT64
 
 
 cdef int run_matmul(np.ndarray a, np.ndarray b, np.ndarray bias, np.ndarray c, int64_t M, int64_t N, int64_t K,
@@ -153,8 +150,9 @@ cdef int check_linear(np.ndarray a, np.ndarray w, np.ndarray b) except -1:
     if ndim == 0:
         raise RuntimeError("linear: input must have at least 1 axis, got a 0-d tensor")
     if np.PyArray_TYPE(a) != np.PyArray_TYPE(w) or not is_real(w):
-        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {type_name(a)} and {type_name(w)} (linear: convert the "
-                           f"input, x.astype('{(<object>w).dtype}'), or the model, model.double() / model.float())")
+        raise RuntimeError("mat1 and mat2 must have the same dtype, but got "
+                           f"{type_name((<object>a).dtype)} and {type_name((<object>w).dtype)} (linear: convert the input, "
+                           f"x.astype('{(<object>w).dtype}'), or the model, model.double() / model.float())")
     if np.PyArray_DIM(a, ndim - 1) != np.PyArray_DIM(w, 1):
         rows = np.PyArray_SIZE(a) // max(1, np.PyArray_DIM(a, ndim - 1))
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{np.PyArray_DIM(a, ndim - 1)} and "
@@ -166,12 +164,6 @@ cdef int check_linear(np.ndarray a, np.ndarray w, np.ndarray b) except -1:
         if np.PyArray_NDIM(b) != 1 or np.PyArray_DIM(b, 0) != np.PyArray_DIM(w, 0):
             raise RuntimeError(f"linear: bias must have shape ({np.PyArray_DIM(w, 0)},), got {(<object>b).shape}")
     return 0
-
-
-def type_name(a):
-    """torch's name of a dtype in its messages."""
-    return {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "uint8": "Byte", "bool": "Bool"}.get(
-        a.dtype.name, a.dtype.name)
 
 
 def linear(input, weight, bias=None):
@@ -291,7 +283,8 @@ def matmul(input, other):
     if p == 0 or q == 0:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {p}D and {q}D")
     if np.PyArray_TYPE(a) != np.PyArray_TYPE(b):
-        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {type_name(a)} != {type_name(b)}")
+        raise RuntimeError("expected m1 and m2 to have the same dtype, but got: "
+                           f"{type_name((<object>a).dtype)} != {type_name((<object>b).dtype)}")
     inner = np.PyArray_DIM(b, q - 2 if q > 1 else 0)
     if np.PyArray_DIM(a, p - 1) != inner:
         raise RuntimeError(mismatch(a, b))

@@ -24,7 +24,8 @@ from fastnn.ops.arguments cimport MEAN, NONE, SUM, broadcast, check_real, is_rea
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size
-from fastnn.ops.arguments import legacy_reduction, type_name
+from fastnn.ops.arguments import legacy_reduction
+from fastnn.ops.promotion import type_name
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "gaussian_nll_loss", "hinge_embedding_loss",
            "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss", "multilabel_soft_margin_loss",
@@ -103,7 +104,8 @@ cdef np.ndarray operand(str op, Tensor t, int typenum, tuple shape):
     if np.PyArray_TYPE(a) != typenum:
         if is_real(a):
             expected = "Float" if typenum == np.NPY_FLOAT32 else "Double"
-            raise RuntimeError(f"Found dtype {type_name(a)} but expected {expected} ({op}: convert one of the operands, e.g. "
+            raise RuntimeError(f"Found dtype {type_name((<object>a).dtype)} but expected {expected} ({op}: convert one of the "
+                               "operands, e.g. "
                                f"target.astype('{'float32' if typenum == np.NPY_FLOAT32 else 'float64'}'))")
         a = host_call("astype", to_float32 if typenum == np.NPY_FLOAT32 else to_float64, (a,))
     return broadcast(a, shape)

@@ -1,13 +1,22 @@
 """Padding: constants, reflections, repeated edges, wrapped axes."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.ops.axis_map import axis_maps, rows_of
 from fastnn.ops.host import compute, result, tensor_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
+
 __all__ = ["pad"]
 
 
-def pad(input, pad, mode="constant", value=None):
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """Widen the last axes of a tensor.
 
     Parameters

@@ -4,18 +4,29 @@ The dtype follows the category (bool < integer < float).  Tensors with axes come
 numbers only count when their category is higher.  An integer tensor and a float give that float; an integer tensor and
 a Python float the default dtype.
 """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import Tensor, get_default_dtype
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import DTypeLike
+
+    from fastnn.core.types import Device, DType, Number, Operand
+
 BOOL, INT64 = np.dtype(np.bool_), np.dtype(np.int64)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
-NAMES = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
+NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
          "uint8": "Byte", "bool": "Bool"}
 
 
-def promote_types(type1, type2):
+def promote_types(type1: DTypeLike, type2: DTypeLike) -> DType:
     """The dtype that holds both, without losing the category: integer and float give the float.
 
     Examples
@@ -32,7 +43,7 @@ def promote_types(type1, type2):
     return np.promote_types(a, b)
 
 
-def number_dtype(x):
+def number_dtype(x: Number | np.generic) -> DType:
     """The dtype of a Python number."""
     if isinstance(x, bool | np.bool_):
         return BOOL
@@ -41,7 +52,7 @@ def number_dtype(x):
     return get_default_dtype()
 
 
-def result_dtype(*operands):
+def result_dtype(*operands: Operand) -> DType:
     """The dtype of an operation on tensors, arrays and numbers."""
     with_axes = zero_d = numbers = None
     for x in operands:
@@ -60,7 +71,7 @@ def result_dtype(*operands):
     return combine(with_axes, combine(zero_d, numbers))
 
 
-def combine(strong, weak):
+def combine(strong: DType | None, weak: DType | None) -> Any:
     """The stronger operands' dtype, unless the weaker ones are of a higher category."""
     if strong is None or weak is None:
         return weak if strong is None else strong
@@ -69,33 +80,33 @@ def combine(strong, weak):
     return strong
 
 
-def result_type(tensor1, tensor2):
+def result_type(tensor1: Operand, tensor2: Operand) -> DType:
     """The dtype of an arithmetic operation on two operands."""
     return result_dtype(tensor1, tensor2)
 
 
-def can_cast(from_, to):
+def can_cast(from_: DTypeLike, to: DTypeLike) -> bool:
     """May a result of dtype `from_` be stored in `to`?  Only to the same or a higher category."""
     return CATEGORY[np.dtype(from_).kind] <= CATEGORY[np.dtype(to).kind]
 
 
-def float_result(dtype):
+def float_result(dtype: DType) -> DType:
     """The dtype of a function with real values: integers give the default dtype."""
     return dtype if dtype.kind == "f" else get_default_dtype()
 
 
-def type_name(dtype):
+def type_name(dtype: DTypeLike) -> str:
     """torch's name of a dtype in its messages."""
     return NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
 
 
-def check_device(device):
+def check_device(device: Device) -> None:
     """Raise for anything but the CPU."""
     if device is not None and str(getattr(device, "type", device)).split(":")[0] != "cpu":
         raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
 
 
-def require_tensors(op, **arguments):
+def require_tensors(op: str, **arguments: object) -> None:
     """Raise TypeError, as torch does, for the first argument that is no tensor."""
     for position, (name, value) in enumerate(arguments.items(), 1):
         if not isinstance(value, Tensor):

@@ -2,7 +2,10 @@
 
 `bernoulli` (and what is built on it) draws from the library's own stream: see ops/dropout.pyx.
 """
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +28,11 @@ from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
 from fastnn.ops.dropout import bernoulli
 from fastnn.ops.host import change, compute, tensor_of
 from fastnn.ops.promotion import type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.types import Device, DTypeArgument
 
 __all__ = ["Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed",
            "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
@@ -50,7 +58,7 @@ def _from_uniforms(name, tensor, function, generator):
 
 
 # ---- in place ------------------------------------------------------------------------------------------------------
-def uniform_(self, a=0.0, b=1.0, *, generator=None):
+def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers uniform in [a, b)."""
     _float_check("check_uniform_bounds", self.dtype)
     if not a <= b:
@@ -62,7 +70,7 @@ def uniform_(self, a=0.0, b=1.0, *, generator=None):
     return _fill("uniform_", self, lambda array: draws.uniform_into(array, a, b, generator))
 
 
-def normal_(self, mean=0.0, std=1.0, *, generator=None):
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with normal numbers; float32 from 16 elements on is close to torch's, not equal."""
     _float_check("normal_kernel_cpu", self.dtype)
     if std < 0:
@@ -77,7 +85,8 @@ def _integer_range(dtype):
     return 2 if dtype.kind == "b" else np.iinfo(dtype).max + 1
 
 
-def random_(self, from_=None, to=None, *, generator=None):
+def random_(self: Tensor, from_: int | None = None, to: int | None = None, *,
+            generator: Generator | None = None) -> Tensor:
     """Fill with integers: random_() over the dtype's range, random_(to) in [0, to), random_(from_, to) in [from_, to)."""
     if to is None and from_ is not None:
         from_, to = 0, from_
@@ -95,7 +104,7 @@ def random_(self, from_=None, to=None, *, generator=None):
     return _fill("random_", self, write)
 
 
-def bernoulli_(self, p=0.5, *, generator=None):
+def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill with 0 and 1, 1 with probability p (a number or a tensor): the library's own draws."""
     probabilities = tensor_of(p)
     if probabilities.ndim == 0 and not 0 <= float(probabilities) <= 1:
@@ -108,7 +117,7 @@ def bernoulli_(self, p=0.5, *, generator=None):
     return change("bernoulli_", self, write, np.zeros_like)
 
 
-def exponential_(self, lambd=1.0, *, generator=None):
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers of density lambd exp(-lambd x)."""
     _float_check("exponential_cpu", self.dtype)
     if not lambd > 0:
@@ -116,14 +125,14 @@ def exponential_(self, lambd=1.0, *, generator=None):
     return _from_uniforms("exponential_", self, lambda u: -np.log1p(-u) / lambd, generator)
 
 
-def geometric_(self, p, *, generator=None):
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Fill with the number of trials up to the first success of probability p."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
     return _from_uniforms("geometric_", self, lambda u: np.ceil(np.log(u) / math.log1p(-p)), generator)
 
 
-def cauchy_(self, median=0.0, sigma=1.0, *, generator=None):
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers of the Cauchy distribution."""
     _float_check("cauchy_cpu", self.dtype)
     if not sigma > 0:
@@ -131,7 +140,7 @@ def cauchy_(self, median=0.0, sigma=1.0, *, generator=None):
     return _from_uniforms("cauchy_", self, lambda u: median + sigma * np.tan(np.pi * (u - 0.5)), generator)
 
 
-def log_normal_(self, mean=1.0, std=2.0, *, generator=None):
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with exp of normal numbers."""
     _float_check("log_normal_cpu", self.dtype)
     if not std > 0:
@@ -146,25 +155,31 @@ def log_normal_(self, mean=1.0, std=2.0, *, generator=None):
 
 
 # ---- new tensors ---------------------------------------------------------------------------------------------------
-def rand_like(input, *, dtype=None, generator=None, requires_grad=False, layout=None, device=None, memory_format=None):
+def rand_like(input: Tensor, *, dtype: DTypeArgument = None, generator: Generator | None = None,
+              requires_grad: bool = False, layout: object = None, device: Device = None,
+              memory_format: object = None) -> Tensor:
     """`rand` of the input's shape and dtype."""
     return rand(input.shape, generator=generator, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def randn_like(input, *, dtype=None, generator=None, requires_grad=False, layout=None, device=None, memory_format=None):
+def randn_like(input: Tensor, *, dtype: DTypeArgument = None, generator: Generator | None = None,
+               requires_grad: bool = False, layout: object = None, device: Device = None,
+               memory_format: object = None) -> Tensor:
     """`randn` of the input's shape and dtype."""
     return randn(input.shape, generator=generator, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def randint_like(input, low, high=None, *, dtype=None, generator=None, requires_grad=False, layout=None, device=None,
-                 memory_format=None):
+def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DTypeArgument = None,
+                 generator: Generator | None = None, requires_grad: bool = False, layout: object = None,
+                 device: Device = None, memory_format: object = None) -> Tensor:
     """`randint` of the input's shape and dtype; ``randint_like(input, high)`` starts at 0."""
     low, high = (0, low) if high is None else (low, high)
     return randint(low, high, input.shape, generator=generator, dtype=dtype or input.dtype, device=device,
                    requires_grad=requires_grad)
 
 
-def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None):
+def normal(mean: float | Tensor, std: float | Tensor = 1.0, size: Sequence[int] | None = None, *,
+           generator: Generator | None = None, out: Tensor | None = None, dtype: DTypeArgument = None) -> Tensor:
     """Normal numbers of the given means and standard deviations.
 
     Parameters
@@ -180,7 +195,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None):
         raise RuntimeError("normal expects all elements of std >= 0.0" if deviations.ndim else
                            f"normal expects std >= 0.0, but found std {float(deviations):g}")
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
-        array = np.empty(draws.shape_of((size,)), dtype or get_default_dtype())
+        array = np.empty(draws.shape_of(() if size is None else (size,)), dtype or get_default_dtype())
         compute("normal", draws.normal_into, array, mean, std, generator)
         return draws.finish(array, out, False)
     means = tensor_of(mean).array
@@ -193,7 +208,8 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None):
     return draws.finish(array, out, False)
 
 
-def multinomial(input, num_samples, replacement=False, *, generator=None, out=None):
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
+                out: Tensor | None = None) -> Tensor:
     """Draw category numbers with probabilities proportional to the rows of `input`.
 
     Parameters
@@ -241,7 +257,7 @@ def _with_replacement(weights, count, generator):
     return sample.reshape(*weights.shape[:-1], count)
 
 
-def poisson(input, generator=None):
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Draw Poisson numbers of the given rates: of a NumPy generator that the default generator seeds, not torch's."""
     rates = tensor_of(input).array
     _float_check("poisson", rates.dtype)

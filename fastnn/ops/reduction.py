@@ -1,5 +1,7 @@
 """Reductions over axes, and what runs along them: sums, extrema, variance, norms, cumulative sums, sorting."""
-from collections import namedtuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
@@ -9,14 +11,26 @@ from fastnn.ops.promotion import INT64, type_name
 from fastnn.ops.reduce import extreme_array, mean, reduce_array, sum
 from fastnn.ops.shape import normalize_axes, normalize_axis
 from fastnn.ops.softmax import logsumexp
-from fastnn.ops.sorting import pick
+from fastnn.ops.sorting import ValuesAndIndices, pick, values_and_indices
+
+if TYPE_CHECKING:
+    from fastnn.core.types import Dims, DTypeArgument, Number
 
 __all__ = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "bincount", "count_nonzero", "dist", "histc", "logsumexp",
            "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "std", "std_mean", "sum", "var", "var_mean"]
 
-_MAX, _MIN, _AMINMAX = (namedtuple(n, f) for n, f in (("max", ("values", "indices")), ("min", ("values", "indices")),
-                                                      ("aminmax", ("min", "max"))))
+_MAX, _MIN = map(values_and_indices, ("max", "min"))
 _largest = max      # the builtin; the names below are torch's
+
+
+class MinAndMax(NamedTuple):
+    """What `aminmax` returns."""
+
+    min: Tensor
+    max: Tensor
+
+
+MinAndMax.__name__ = "aminmax"
 
 
 def _expander(shape, axes, keepdim):
@@ -33,19 +47,19 @@ def _count(shape, axes):
 
 
 # ---- sums -------------------------------------------------------------------------------------------------------------
-def nansum(input, dim=None, keepdim=False, *, dtype=None):
+def nansum(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
     """Sum that counts NaN as zero."""
     x = tensor_of(input)
     return sum(x.where(~x.isnan(), 0.0) if x.dtype.kind == "f" else x, dim, keepdim, dtype=dtype)
 
 
-def nanmean(input, dim=None, keepdim=False, *, dtype=None):
+def nanmean(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
     """Mean over what is not NaN."""
     x = tensor_of(input)
     return nansum(x, dim, keepdim, dtype=dtype) / sum((~x.isnan()).to(x.dtype), dim, keepdim)
 
 
-def prod(input, dim=None, keepdim=False, *, dtype=None):
+def prod(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
     """Product over one axis (default all).  Integers and bools multiply to int64."""
     x = tensor_of(input)
     axes = normalize_axes(dim, x.ndim) if dim is not None else tuple(range(x.ndim))
@@ -97,27 +111,32 @@ def _variance(x, dim, unbiased, keepdim, correction, root):
     return keeps_output(out) if root else out
 
 
-def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def var(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
+        correction: Number | None = None) -> Tensor:
     """Variance over axes, divided by n - correction (default 1)."""
     return _variance(tensor_of(input), dim, unbiased, keepdim, correction, False)
 
 
-def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def std(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
+        correction: Number | None = None) -> Tensor:
     """Standard deviation over axes: the root of `var`."""
     return _variance(tensor_of(input), dim, unbiased, keepdim, correction, True)
 
 
-def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def var_mean(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
+             correction: Number | None = None) -> tuple[Tensor, Tensor]:
     """Variance and mean."""
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, None if isinstance(dim, bool) else dim, keepdim)
 
 
-def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def std_mean(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
+             correction: Number | None = None) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean."""
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, None if isinstance(dim, bool) else dim, keepdim)
 
 
-def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
+def norm(input: Tensor, p: float | str | None = "fro", dim: Dims | None = None, keepdim: bool = False,
+         out: Tensor | None = None, dtype: DTypeArgument = None) -> Tensor:
     """The p-norm over axes (default all): (sum |x|^p)^(1/p); p may be inf, -inf, 0 or "fro" (2)."""
     x = tensor_of(input)
     if dtype is not None:
@@ -160,7 +179,7 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
     return out if p in (0, 1) else keeps_output(out)
 
 
-def dist(input, other, p=2):
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     return norm(tensor_of(input) - other, p)
 
@@ -210,7 +229,13 @@ def _extreme_dim(x, dim, keepdim, name, kind):
     return kind(result(name, y, rule, x), result(name, at, None))
 
 
-def max(input, dim=None, keepdim=False):
+@overload
+def max(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def max(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+@overload
+def max(input: Tensor, dim: Tensor) -> Tensor: ...
+def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
     """The largest element; with `dim` (values, indices) along it; with a tensor as second argument `maximum`.
 
     Examples
@@ -225,7 +250,13 @@ def max(input, dim=None, keepdim=False):
     return _extreme_all(x, "max", np.max) if dim is None else _extreme_dim(x, dim, keepdim, "max", _MAX)
 
 
-def min(input, dim=None, keepdim=False):
+@overload
+def min(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def min(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+@overload
+def min(input: Tensor, dim: Tensor) -> Tensor: ...
+def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
     """The smallest element; with `dim` (values, indices) along it; with a tensor as second argument `minimum`."""
     x = tensor_of(input)
     if isinstance(dim, Tensor):
@@ -251,20 +282,20 @@ def _extreme_axes(input, dim, keepdim, name, function):
     return keeps_output(result(name, y, rule, x, saved=(x,)))
 
 
-def amax(input, dim=(), keepdim=False):
+def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The largest element over axes; ties share the gradient."""
     return _extreme_axes(input, dim, keepdim, "amax", np.max)
 
 
-def amin(input, dim=(), keepdim=False):
+def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The smallest element over axes; ties share the gradient."""
     return _extreme_axes(input, dim, keepdim, "amin", np.min)
 
 
-def aminmax(input, *, dim=None, keepdim=False):
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinAndMax:
     """The smallest and the largest element."""
     dims = () if dim is None else dim
-    return _AMINMAX(amin(input, dims, keepdim), amax(input, dims, keepdim))
+    return MinAndMax(amin(input, dims, keepdim), amax(input, dims, keepdim))
 
 
 def _argument(input, dim, keepdim, name):
@@ -284,12 +315,12 @@ def _argument(input, dim, keepdim, name):
     return result(name, np.expand_dims(at, axis) if keepdim else at, None)
 
 
-def argmax(input, dim=None, keepdim=False):
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The position of the largest element, along an axis or over the flattened tensor."""
     return _argument(input, dim, keepdim, "argmax")
 
 
-def argmin(input, dim=None, keepdim=False):
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The position of the smallest element, along an axis or over the flattened tensor."""
     return _argument(input, dim, keepdim, "argmin")
 
@@ -302,24 +333,24 @@ def _truth(input, dim, keepdim, name, function):
     return result(name, y.astype(np.uint8) if x.dtype == np.uint8 else y, None)
 
 
-def any(input, dim=None, keepdim=False):
+def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Is some element nonzero?"""
     return _truth(input, dim, keepdim, "any", np.any)
 
 
-def all(input, dim=None, keepdim=False):
+def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Are all elements nonzero?"""
     return _truth(input, dim, keepdim, "all", np.all)
 
 
-def count_nonzero(input, dim=None):
+def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:
     """How many elements are nonzero?"""
     x = tensor_of(input)
     axes = normalize_axes(dim, x.ndim)
     return result("count_nonzero", compute("count_nonzero", lambda a: np.asarray(np.count_nonzero(a, axes)), x.array), None)
 
 
-def bincount(input, weights=None, minlength=0):
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative integer occurs."""
     x = tensor_of(input).array
     if x.size and x.min() < 0:
@@ -329,7 +360,7 @@ def bincount(input, weights=None, minlength=0):
     return result("bincount", counts if w is None else counts.astype(w.dtype), None)
 
 
-def histc(input, bins=100, min=0, max=0):
+def histc(input: Tensor, bins: int = 100, min: Number = 0, max: Number = 0) -> Tensor:
     """Counts of the elements in bins of equal width."""
     a = tensor_of(input).array
     low, high = (a.min(), a.max()) if min == max == 0 and a.size else (min, max)

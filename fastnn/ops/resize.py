@@ -1,12 +1,21 @@
 """Interpolation: maps of another size, one axis after the other."""
+from __future__ import annotations
+
 import math
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.ops import pooling
 from fastnn.ops.axis_map import axis_maps, rows_of
 from fastnn.ops.host import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Dims
 
 __all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
 
@@ -15,8 +24,9 @@ RANK = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
 CUBIC = -0.75       # torch's free parameter of the cubic kernel
 
 
-def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None,
-                antialias=False):
+def interpolate(input: Tensor, size: Dims | None = None, scale_factor: float | Sequence[float] | None = None,
+                mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
+                antialias: bool = False) -> Tensor:
     """Resize the spatial axes of a batch.
 
     Parameters
@@ -143,19 +153,22 @@ def antialiased(mode, source, target, ratio, align_corners):
     return rows_of(place, weight)
 
 
-def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+def upsample(input: Tensor, size: Dims | None = None, scale_factor: float | Sequence[float] | None = None,
+             mode: str = "nearest", align_corners: bool | None = None) -> Tensor:
     """`interpolate` under its old name (deprecated by torch)."""
     warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
-def upsample_nearest(input, size=None, scale_factor=None):
+def upsample_nearest(input: Tensor, size: Dims | None = None,
+                     scale_factor: float | Sequence[float] | None = None) -> Tensor:
     """`interpolate` in mode 'nearest' under its old name (deprecated by torch)."""
     warnings.warn("`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
     return interpolate(input, size, scale_factor, mode="nearest")
 
 
-def upsample_bilinear(input, size=None, scale_factor=None):
+def upsample_bilinear(input: Tensor, size: Dims | None = None,
+                      scale_factor: float | Sequence[float] | None = None) -> Tensor:
     """`interpolate` in mode 'bilinear' with aligned corners under its old name (deprecated by torch)."""
     warnings.warn("`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)

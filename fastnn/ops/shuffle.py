@@ -1,13 +1,20 @@
 """Rearrangements of channels and pixels."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.ops.axis_map import axis_maps, rows_of
 from fastnn.ops.host import tensor_of
 
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+
 __all__ = ["channel_shuffle", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]
 
 
-def pixel_shuffle(input, upscale_factor):
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """Turn r*r channels into r x r pixels: (*, C r^2, H, W) to (*, C, H r, W r).
 
     Raises
@@ -29,7 +36,7 @@ def pixel_shuffle(input, upscale_factor):
     return parts.reshape(*lead, C // (r * r), H * r, W * r)
 
 
-def pixel_unshuffle(input, downscale_factor):
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Turn r x r pixels into r*r channels: the inverse of `pixel_shuffle`."""
     x, r = tensor_of(input), int(downscale_factor)
     if x.dim() < 3:
@@ -46,7 +53,7 @@ def pixel_unshuffle(input, downscale_factor):
     return parts.reshape(*lead, C * r * r, H // r, W // r)
 
 
-def channel_shuffle(input, groups):
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Deal the channels of `groups` groups out in turn: (N, C, *) with channel g*n + i moved to i*groups + g."""
     x = tensor_of(input)
     if x.dim() <= 2:

@@ -1,5 +1,7 @@
 """Order: sorting, selection by rank, cumulative operations, distinct values."""
-from collections import namedtuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -10,15 +12,34 @@ from fastnn.ops.promotion import INT64, require_tensors
 from fastnn.ops.reduce import running_array
 from fastnn.ops.shape import normalize_axis
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array, DTypeArgument, Operand
+
 __all__ = ["argsort", "bucketize", "cummax", "cummin", "cumprod", "cumsum", "diff", "kthvalue", "logcumsumexp", "median", "mode",
            "msort", "nanmedian", "quantile", "searchsorted", "sort", "topk", "unique", "unique_consecutive"]
 
-_SORT, _TOPK, _MEDIAN, _NANMEDIAN, _KTH, _MODE, _CUMMAX, _CUMMIN = (
-    namedtuple(n, ("values", "indices"))
-    for n in ("sort", "topk", "median", "nanmedian", "kthvalue", "mode", "cummax", "cummin"))
 
 
-def pick(name, x, at, axis, keepdim=True):
+class ValuesAndIndices(NamedTuple):
+    """What a selection along an axis returns; every operation has a subclass of its own name."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def values_and_indices(name: str) -> type[ValuesAndIndices]:
+    """The class under the name of an operation, which its results print."""
+    return type(name, (ValuesAndIndices,), {"__slots__": ()})
+
+
+_SORT, _TOPK, _MEDIAN, _NANMEDIAN, _KTH, _MODE, _CUMMAX, _CUMMIN = map(
+    values_and_indices, ("sort", "topk", "median", "nanmedian", "kthvalue", "mode", "cummax", "cummin"))
+
+
+def pick(name: str, x: Tensor, at: Array, axis: int, keepdim: bool = True) -> tuple[Tensor, Tensor]:
     """(values of x at positions along an axis, with gradient; the positions)."""
     shape, dtype = tuple(x.shape), x.dtype
     at = at.astype(np.int64, copy=False)
@@ -43,7 +64,7 @@ def _order(a, axis, descending, stable=True):
     return np.flip(a.shape[axis] - 1 - turned, axis)
 
 
-def sort(input, dim=-1, descending=False, stable=False):
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesAndIndices:
     """(values, indices) in order along an axis; NaN counts as the largest.  Equal elements keep their order."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -52,17 +73,17 @@ def sort(input, dim=-1, descending=False, stable=False):
     return _SORT(*pick("sort", x, compute("argsort", lambda a: _order(a, axis, descending), x.array), axis))
 
 
-def argsort(input, dim=-1, descending=False, stable=False):
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The positions that sort along an axis."""
     return sort(input, dim, descending, stable).indices
 
 
-def msort(input):
+def msort(input: Tensor) -> Tensor:
     """Sorted along the first axis."""
     return sort(input, 0).values
 
 
-def topk(input, k, dim=-1, largest=True, sorted=True):
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
     """(values, indices) of the k largest (or smallest) along an axis, in order."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -75,7 +96,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
     return _TOPK(*pick("topk", x, at, axis))
 
 
-def kthvalue(input, k, dim=-1, keepdim=False):
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     """(value, index) of the k-th smallest along an axis, counted from 1."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -109,17 +130,25 @@ def _median(input, dim, keepdim, kind, ignore_nan):
     return kind(*pick(name, x, compute(name, lambda a: _middle(a, axis, ignore_nan), x.array), axis, keepdim))
 
 
-def median(input, dim=None, keepdim=False):
+@overload
+def median(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def median(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
     """The lower median; with `dim` (values, indices) along it."""
     return _median(input, dim, keepdim, _MEDIAN, False)
 
 
-def nanmedian(input, dim=None, keepdim=False):
+@overload
+def nanmedian(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def nanmedian(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
     """The lower median of what is not NaN."""
     return _median(input, dim, keepdim, _NANMEDIAN, True)
 
 
-def mode(input, dim=-1, keepdim=False):
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     """(values, indices) of the most frequent element along an axis, the smallest of several; its last position."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -131,7 +160,8 @@ def mode(input, dim=-1, keepdim=False):
     return _MODE(*pick("mode", x, at, axis, keepdim))
 
 
-def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
+def quantile(input: Tensor, q: float | Tensor | Sequence[float], dim: int | None = None, keepdim: bool = False, *,
+             interpolation: Any = "linear") -> Tensor:
     """Quantiles along an axis (default all).  Gradients for a single q with linear interpolation."""
     x = tensor_of(input)
     if dim is None:
@@ -161,7 +191,7 @@ def _reverse_cumsum(g, axis):
     return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
 
 
-def cumsum(input, dim, *, dtype=None):
+def cumsum(input: Tensor, dim: int, *, dtype: DTypeArgument = None) -> Tensor:
     """Running sum along an axis."""
     x = tensor_of(input)
     axis, to, own = normalize_axis(dim, x.ndim), _cumulative_dtype(x, dtype), x.dtype
@@ -171,7 +201,7 @@ def cumsum(input, dim, *, dtype=None):
                   lambda g: _reverse_cumsum(g, axis).astype(own, copy=False) if g.ndim else g, x)
 
 
-def cumprod(input, dim, *, dtype=None):
+def cumprod(input: Tensor, dim: int, *, dtype: DTypeArgument = None) -> Tensor:
     """Running product along an axis."""
     x = tensor_of(input)
     axis, to = normalize_axis(dim, x.ndim), _cumulative_dtype(x, dtype)
@@ -192,7 +222,7 @@ def cumprod(input, dim, *, dtype=None):
                   saved=(x,))
 
 
-def logcumsumexp(input, dim):
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log of the running sum of exp, along an axis."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -226,17 +256,18 @@ def _running(input, dim, kind, function):
     return kind(result(kind.__name__, best, rule, x), result(kind.__name__, at.astype(np.int64, copy=False), None))
 
 
-def cummax(input, dim):
+def cummax(input: Tensor, dim: int) -> ValuesAndIndices:
     """(values, indices) of the running maximum along an axis."""
     return _running(input, dim, _CUMMAX, np.maximum)
 
 
-def cummin(input, dim):
+def cummin(input: Tensor, dim: int) -> ValuesAndIndices:
     """(values, indices) of the running minimum along an axis."""
     return _running(input, dim, _CUMMIN, np.minimum)
 
 
-def diff(input, n=1, dim=-1, prepend=None, append=None):
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
+         append: Tensor | None = None) -> Tensor:
     """Differences of neighbours along an axis, n times."""
     x = tensor_of(input)
     parts = [t for t in (prepend, x, append) if t is not None]
@@ -260,7 +291,14 @@ def _axis_with_slices(dim, shape):
     return axis
 
 
-def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+@overload
+def unique(input: Tensor, sorted: bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False,
+           dim: int | None = None) -> Tensor: ...
+@overload
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+           dim: int | None = None) -> Any: ...
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+           dim: int | None = None) -> Tensor | tuple[Tensor, ...]:
     """The distinct elements (or slices along `dim`), sorted; also where they went and how often they occur."""
     require_tensors("unique", input=input)
     x = input.array
@@ -268,11 +306,18 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
     values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, axis=dim)
     inverse = inverse.reshape(x.shape if dim is None else -1)
     found = [values] + [inverse] * return_inverse + [counts] * return_counts
-    found = tuple(result("unique", a, None) for a in found)
-    return found[0] if len(found) == 1 else found
+    tensors = tuple(result("unique", a, None) for a in found)
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
-def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
+@overload
+def unique_consecutive(input: Tensor, return_inverse: Literal[False] = False, return_counts: Literal[False] = False,
+                       dim: int | None = None) -> Tensor: ...
+@overload
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
+                       dim: int | None = None) -> Any: ...
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
+                       dim: int | None = None) -> Tensor | tuple[Tensor, ...]:
     """The elements without repetitions of their neighbour."""
     require_tensors("unique_consecutive", input=input)
     x = input.array
@@ -285,23 +330,24 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
     inverse = np.cumsum(starts) - 1
     counts = np.diff(np.append(np.flatnonzero(starts), len(a)))
     found = [values] + [inverse.reshape(x.shape) if dim is None else inverse] * return_inverse + [counts] * return_counts
-    found = tuple(result("unique", f, None) for f in found)
-    return found[0] if len(found) == 1 else found
+    tensors = tuple(result("unique", f, None) for f in found)
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
-def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=None):
+def searchsorted(sorted_sequence: Tensor, input: Operand, *, out_int32: bool = False, right: bool = False,
+                 side: str | None = None) -> Tensor:
     """Where to insert values into sorted rows to keep them sorted."""
     rows, values = tensor_of(sorted_sequence).array, tensor_of(input).array
-    side = side or ("right" if right else "left")
+    where: Any = side or ("right" if right else "left")
     if rows.ndim == 1:
-        at = np.searchsorted(rows, values, side)
+        at = np.searchsorted(rows, values, where)
     else:
-        at = np.stack([np.searchsorted(r, v, side) for r, v in zip(rows.reshape(-1, rows.shape[-1]),
+        at = np.stack([np.searchsorted(r, v, where) for r, v in zip(rows.reshape(-1, rows.shape[-1]),
                                                                    values.reshape(-1, values.shape[-1]))]).reshape(values.shape)
     return result("searchsorted", np.asarray(at, np.int32 if out_int32 else np.int64), None)
 
 
-def bucketize(input, boundaries, *, out_int32=False, right=False):
+def bucketize(input: Operand, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The number of the interval between sorted boundaries in which each value lies."""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 

@@ -1,8 +1,18 @@
 """Undoing a max-pool, power means over windows, and normalisation across neighbouring channels."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.ops import pooling
 from fastnn.ops.host import compute, result, tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Dims
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
@@ -59,12 +69,14 @@ def max_unpool(input, indices, kernel_size, stride, padding, output_size, n):
     return result("max_unpool", compute("max_unpool", scatter, x.array), rule, x)
 
 
-def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Dims, stride: Dims | None = None, padding: Dims = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:
     """Put values back where `max_pool1d` found them, zeros elsewhere: see `max_unpool2d`."""
     return max_unpool(input, indices, kernel_size, stride, padding, output_size, 1)
 
 
-def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: Dims, stride: Dims | None = None, padding: Dims = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:
     """Put values back where `max_pool2d` found them, zeros elsewhere.
 
     Parameters
@@ -80,7 +92,8 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
     return max_unpool(input, indices, kernel_size, stride, padding, output_size, 2)
 
 
-def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool3d(input: Tensor, indices: Tensor, kernel_size: Dims, stride: Dims | None = None, padding: Dims = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:
     """Put values back where `max_pool3d` found them, zeros elsewhere: see `max_unpool2d`."""
     return max_unpool(input, indices, kernel_size, stride, padding, output_size, 3)
 
@@ -93,12 +106,14 @@ def lp_pool(input, norm_type, kernel_size, stride, ceil_mode, n):
     return (positive * float(np.prod(numbers(kernel_size, n)))).pow(1.0 / norm_type)
 
 
-def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Dims, stride: Dims | None = None,
+              ceil_mode: bool = False) -> Tensor:
     """Power mean over windows of one axis: see `lp_pool2d`."""
     return lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 1)
 
 
-def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Dims, stride: Dims | None = None,
+              ceil_mode: bool = False) -> Tensor:
     """Power sum over windows of two axes: (sum of x^p)^(1/p).
 
     Parameters
@@ -112,6 +127,7 @@ def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
     return lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 2)
 
 
-def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Dims, stride: Dims | None = None,
+              ceil_mode: bool = False) -> Tensor:
     """Power sum over windows of three axes: see `lp_pool2d`."""
     return lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 3)

@@ -1,6 +1,14 @@
 """Adagrad."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.ops.update import state_like
 from fastnn.optim.optimizer import Optimizer, check_lr, check_not_negative, step_counter
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Params
 
 __all__ = ["Adagrad"]
 
@@ -33,8 +41,9 @@ class Adagrad(Optimizer):
 
     _family = "adagrad"
 
-    def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10, foreach=None,
-                 *, maximize=False, differentiable=False, fused=None):
+    def __init__(self, params: Params, lr: float | Tensor = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
+                 initial_accumulator_value: float = 0, eps: float = 1e-10, foreach: bool | None = None, *,
+                 maximize: bool = False, differentiable: bool = False, fused: bool | None = None) -> None:
         check_lr(lr)
         check_not_negative(lr_decay=lr_decay, weight_decay=weight_decay, eps=eps,
                            initial_accumulator_value=initial_accumulator_value)

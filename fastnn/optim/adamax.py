@@ -1,6 +1,14 @@
 """Adamax."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.ops.update import state_like
 from fastnn.optim.optimizer import Optimizer, check_betas, check_lr, check_not_negative, step_counter
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Params
 
 __all__ = ["Adamax"]
 
@@ -32,8 +40,9 @@ class Adamax(Optimizer):
 
     _family = "adamax"
 
-    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None, *, maximize=False,
-                 differentiable=False, capturable=False):
+    def __init__(self, params: Params, lr: float | Tensor = 2e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0, foreach: bool | None = None, *, maximize: bool = False,
+                 differentiable: bool = False, capturable: bool = False) -> None:
         check_lr(lr)
         check_not_negative(eps=eps)
         betas = check_betas(betas)

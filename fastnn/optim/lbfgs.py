@@ -1,9 +1,17 @@
 """Limited-memory BFGS."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.grad_mode import enable_grad
 from fastnn.core.tensor import from_array
 from fastnn.optim.optimizer import Optimizer, check_lr
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Params
 
 __all__ = ["LBFGS"]
 
@@ -47,8 +55,9 @@ class LBFGS(Optimizer):
     Nocedal and Wright, Numerical optimization, 2nd ed., algorithms 3.5, 3.6 (line search), 7.4 (two loops).
     """
 
-    def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9,
-                 history_size=100, line_search_fn=None):
+    def __init__(self, params: Params, lr: float | Tensor = 1, max_iter: int = 20, max_eval: int | None = None,
+                 tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,
+                 line_search_fn: str | None = None) -> None:
         check_lr(lr)
         if max_eval is None:
             max_eval = max_iter * 5 // 4

@@ -1,9 +1,17 @@
 """NAdam."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import from_array
 from fastnn.ops.update import state_like
 from fastnn.optim.optimizer import Optimizer, check_betas, check_lr, check_not_negative, step_counter
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Params
 
 __all__ = ["NAdam"]
 
@@ -37,8 +45,10 @@ class NAdam(Optimizer):
 
     _family = "nadam"
 
-    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, momentum_decay=4e-3,
-                 decoupled_weight_decay=False, *, foreach=None, maximize=False, capturable=False, differentiable=False):
+    def __init__(self, params: Params, lr: float | Tensor = 2e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0, momentum_decay: float = 4e-3,
+                 decoupled_weight_decay: bool = False, *, foreach: bool | None = None, maximize: bool = False,
+                 capturable: bool = False, differentiable: bool = False) -> None:
         check_lr(lr)
         check_not_negative(eps=eps)
         betas = check_betas(betas)

@@ -1,6 +1,14 @@
 """RMSprop."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.ops.update import state_like
 from fastnn.optim.optimizer import Optimizer, check_lr, check_not_negative, step_counter
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Params
 
 __all__ = ["RMSprop"]
 
@@ -35,8 +43,9 @@ class RMSprop(Optimizer):
 
     _family = "rmsprop"
 
-    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False,
-                 capturable=False, foreach=None, maximize=False, differentiable=False):
+    def __init__(self, params: Params, lr: float | Tensor = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
+                 weight_decay: float = 0, momentum: float = 0, centered: bool = False, capturable: bool = False,
+                 foreach: bool | None = None, maximize: bool = False, differentiable: bool = False) -> None:
         check_lr(lr)
         check_not_negative(eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
         super().__init__(params, dict(lr=lr, momentum=momentum, alpha=alpha, eps=eps, centered=centered,

@@ -1,6 +1,14 @@
 """Resilient backpropagation."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.ops.update import state_like
 from fastnn.optim.optimizer import Optimizer, check_lr, step_counter
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Params
 
 __all__ = ["Rprop"]
 
@@ -29,8 +37,9 @@ class Rprop(Optimizer):
 
     _family = "rprop"
 
-    def __init__(self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *, capturable=False, foreach=None,
-                 maximize=False, differentiable=False):
+    def __init__(self, params: Params, lr: float | Tensor = 1e-2, etas: tuple[float, float] = (0.5, 1.2),
+                 step_sizes: tuple[float, float] = (1e-6, 50), *, capturable: bool = False, foreach: bool | None = None,
+                 maximize: bool = False, differentiable: bool = False) -> None:
         check_lr(lr)
         if not 0.0 < etas[0] < 1.0 < etas[1]:
             raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")

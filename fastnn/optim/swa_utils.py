@@ -2,17 +2,26 @@
 
 The averaged model is a module and lives in `fastnn.nn.utils.averaging`; it is found here under torch's name.
 """
+from __future__ import annotations
+
 import importlib
 import math
+from typing import TYPE_CHECKING
 
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, per_group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.optim.optimizer import Optimizer
 
 MODULES = ("AveragedModel", "update_bn", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn")
 
 __all__ = ["SWALR", *MODULES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in MODULES:     # on demand: optimizers do not depend on modules
         return getattr(importlib.import_module("fastnn.nn.utils.averaging"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -35,7 +44,8 @@ class SWALR(LRScheduler):
     Izmailov et al., Averaging weights leads to wider optima and better generalization, arXiv:1803.05407.
     """
 
-    def __init__(self, optimizer, swa_lr, anneal_epochs=10, anneal_strategy="cos", last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, swa_lr: float | Sequence[float], anneal_epochs: int = 10,
+                 anneal_strategy: str = "cos", last_epoch: int = -1) -> None:
         for rate, group in zip(per_group("swa_lr", optimizer, swa_lr), optimizer.param_groups):
             group["swa_lr"] = rate
         if anneal_strategy not in ("cos", "linear"):

@@ -1,6 +1,9 @@
 """A model whose parameters are an average over training; see also `fastnn.optim.swa_utils`."""
+from __future__ import annotations
+
 from copy import deepcopy
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,10 +11,17 @@ from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
 from fastnn.nn.module import Module
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Device
+
 __all__ = ["AveragedModel", "update_bn", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn"]
 
 
-def get_swa_avg_fn():
+def get_swa_avg_fn() -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     """The equal-weights average: ``function(averaged, current, count) -> tensor``."""
     @no_grad()
     def average(averaged, current, count):
@@ -19,7 +29,7 @@ def get_swa_avg_fn():
     return average
 
 
-def get_ema_avg_fn(decay=0.999):
+def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     """The exponential moving average: ``decay * averaged + (1 - decay) * current``."""
     check_decay(decay)
 
@@ -29,7 +39,7 @@ def get_ema_avg_fn(decay=0.999):
     return average
 
 
-def get_swa_multi_avg_fn():
+def get_swa_multi_avg_fn() -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     """The equal-weights average of lists of tensors, in place."""
     def average(averaged, current, count):
         for a, b in zip(averaged, current):
@@ -37,7 +47,7 @@ def get_swa_multi_avg_fn():
     return average
 
 
-def get_ema_multi_avg_fn(decay=0.999):
+def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     """The exponential moving average of lists of tensors, in place."""
     check_decay(decay)
 
@@ -75,7 +85,10 @@ class AveragedModel(Module):
         Average buffers too; otherwise they are copied.
     """
 
-    def __init__(self, model, device=None, avg_fn=None, multi_avg_fn=None, use_buffers=False):
+    def __init__(self, model: Module, device: Device = None,
+                 avg_fn: Callable[[Tensor, Tensor, Tensor | int], Tensor] | None = None,
+                 multi_avg_fn: Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None] | None = None,
+                 use_buffers: bool = False) -> None:
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:
             raise AssertionError("Only one of avg_fn and multi_avg_fn should be provided")
@@ -87,11 +100,11 @@ class AveragedModel(Module):
         self.multi_avg_fn = multi_avg_fn
         self.use_buffers = use_buffers
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
 
     @no_grad()
-    def update_parameters(self, model):
+    def update_parameters(self, model: Module) -> None:
         """Take the present parameters of `model` into the average; the first time, copy them."""
         averaged, current = self._tensors(self.module), self._tensors(model)
         if self.n_averaged.item() == 0:
@@ -118,7 +131,7 @@ def assign(target, source):
 
 
 @no_grad()
-def update_bn(loader, model, device=None):
+def update_bn(loader: Iterable[Any], model: Module, device: Device = None) -> None:
     """Compute the running statistics of all BatchNorm layers anew, as averages over one pass through `loader`.
 
     Parameters
@@ -129,7 +142,8 @@ def update_bn(loader, model, device=None):
     device : optional
         None or 'cpu'.
     """
-    momenta = {m: m.momentum for m in model.modules() if hasattr(m, "reset_running_stats") and hasattr(m, "num_batches_tracked")}
+    momenta: dict[Any, float | None] = {
+        m: m.momentum for m in model.modules() if hasattr(m, "reset_running_stats") and hasattr(m, "num_batches_tracked")}
     if not momenta:
         return
     training = model.training

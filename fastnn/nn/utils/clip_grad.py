@@ -1,13 +1,21 @@
 """Gradient clipping."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.ops.update import clamp_, scale_, total_norm
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
 
-def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
+def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float, norm_type: float = 2.0,
+                    error_if_nonfinite: bool = False, foreach: bool | None = None) -> Tensor:
     r"""Scale all gradients so that their norm, taken over all of them together, is at most `max_norm`.
 
     ``g <- g * min(1, max_norm / (norm + 1e-6))``
@@ -45,7 +53,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     return norm
 
 
-def clip_grad_value_(parameters, clip_value, foreach=None):
+def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float, foreach: bool | None = None) -> None:
     r"""Clamp every element of every gradient to [-clip_value, clip_value].
 
     Parameters
@@ -57,7 +65,8 @@ def clip_grad_value_(parameters, clip_value, foreach=None):
     clamp_(gradients_of(parameters), -clip_value, clip_value)
 
 
-def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=None):
+def get_total_norm(tensors: Iterable[Tensor] | Tensor, norm_type: float = 2.0, error_if_nonfinite: bool = False,
+                   foreach: bool | None = None) -> Tensor:
     r"""The norm of all tensors together, as if they were one vector.
 
     Parameters
@@ -81,7 +90,8 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=Non
     return norm
 
 
-def clip_grads_with_norm_(parameters, max_norm, total_norm, foreach=None):
+def clip_grads_with_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float, total_norm: Tensor,
+                          foreach: bool | None = None) -> None:
     r"""Scale all gradients by ``min(1, max_norm / (total_norm + 1e-6))``, with a norm computed before.
 
     Parameters

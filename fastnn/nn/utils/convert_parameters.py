@@ -1,11 +1,18 @@
 """Parameters as one vector, and back."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.core.tensor import Tensor
 from fastnn.ops.joining import cat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]
 
 
-def parameters_to_vector(parameters):
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """Join all parameters, flattened in C order, into one vector; gradients flow back into them.
 
     Parameters
@@ -20,7 +27,7 @@ def parameters_to_vector(parameters):
     return cat([p.reshape(-1) for p in parameters])
 
 
-def vector_to_parameters(vec, parameters):
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Copy the pieces of a vector into the parameters.
 
     Unlike torch's, the parameters keep their own memory and do not share the vector's.

@@ -1,14 +1,23 @@
 """Batch normalisation folded into the layer before it, for inference."""
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from fastnn.core.tensor import Parameter, from_array
 
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+    from fastnn.nn.module import Module
+
+M = TypeVar("M", bound="Module")
+
 __all__ = ["fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"]
 
 
-def fuse_conv_bn_eval(conv, bn, transpose=False):
+def fuse_conv_bn_eval(conv: M, bn: Module, transpose: bool = False) -> M:
     """A copy of a convolution that also does the batch normalisation after it.
 
     Parameters
@@ -31,7 +40,7 @@ def fuse_conv_bn_eval(conv, bn, transpose=False):
     return fused(fuse_conv_bn_weights, conv, bn, transpose)
 
 
-def fuse_linear_bn_eval(linear, bn):
+def fuse_linear_bn_eval(linear: M, bn: Module) -> M:
     """A copy of a Linear layer that also does the batch normalisation after it: see `fuse_conv_bn_eval`."""
     if linear.out_features != bn.num_features and bn.num_features != 1:
         raise AssertionError("To fuse, linear.out_features == bn.num_features or bn.num_features == 1")
@@ -63,7 +72,9 @@ def parameter(a, like):
     return p
 
 
-def fuse_conv_bn_weights(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose=False):
+def fuse_conv_bn_weights(conv_w: Tensor, conv_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float,
+                         bn_w: Tensor | None, bn_b: Tensor | None,
+                         transpose: bool = False) -> tuple[Parameter, Parameter]:
     """Weight and bias of a convolution followed by batch normalisation with running mean and variance."""
     factor, shift = scale_and_shift(conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
     shape = [1] * conv_w.dim()
@@ -71,7 +82,8 @@ def fuse_conv_bn_weights(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, trans
     return parameter(conv_w.array * factor.reshape(shape), conv_w), parameter(shift, conv_w if conv_b is None else conv_b)
 
 
-def fuse_linear_bn_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b):
+def fuse_linear_bn_weights(linear_w: Tensor, linear_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float,
+                           bn_w: Tensor | None, bn_b: Tensor | None) -> tuple[Parameter, Parameter]:
     """Weight and bias of a Linear layer followed by batch normalisation with running mean and variance."""
     factor, shift = scale_and_shift(linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
     return parameter(linear_w.array * factor[:, None], linear_w), parameter(shift, linear_w if linear_b is None else linear_b)

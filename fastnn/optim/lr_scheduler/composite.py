@@ -1,8 +1,17 @@
 """Schedulers made of schedulers."""
+from __future__ import annotations
+
 from bisect import bisect_right
+from typing import TYPE_CHECKING
 
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, set_value, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.optim.optimizer import Optimizer
 
 __all__ = ["SequentialLR", "ChainedScheduler"]
 
@@ -28,10 +37,10 @@ class Composite(LRScheduler):
         self._schedulers = schedulers
         self.optimizer = optimizer
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"_schedulers": [s.state_dict() for s in self._schedulers]}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         state = dict(state_dict)
         for scheduler, saved in zip(self._schedulers, state.pop("_schedulers")):
             scheduler.load_state_dict(saved)
@@ -50,7 +59,8 @@ class SequentialLR(Composite):
     last_epoch : int, default -1
     """
 
-    def __init__(self, optimizer, schedulers, milestones, last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int],
+                 last_epoch: int = -1) -> None:
         self._take(schedulers, optimizer, "")
         if len(milestones) != len(schedulers) - 1:
             raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more than the number of "
@@ -65,7 +75,7 @@ class SequentialLR(Composite):
         first._initial_step()
         self._last_lr = first.get_last_lr()
 
-    def recursive_undo(self, sched=None):
+    def recursive_undo(self, sched: LRScheduler | None = None) -> None:
         """Take back one step of every scheduler inside."""
         scheduler = self if sched is None else sched
         if hasattr(scheduler, "_schedulers"):
@@ -74,7 +84,7 @@ class SequentialLR(Composite):
         elif hasattr(scheduler, "last_epoch"):
             scheduler.last_epoch -= 1
 
-    def step(self):
+    def step(self) -> None:   # type: ignore[override]
         """Advance by one epoch."""
         self.last_epoch += 1
         i = bisect_right(self._milestones, self.last_epoch)
@@ -96,11 +106,11 @@ class ChainedScheduler(Composite):
         The schedulers' own when None.
     """
 
-    def __init__(self, schedulers, optimizer=None):
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         self._take(schedulers, optimizer, " to be chained")
         self._last_lr = values_of(self.optimizer, "lr")
 
-    def step(self):
+    def step(self) -> None:   # type: ignore[override]
         """Advance all by one epoch."""
         for scheduler in self._schedulers:
             scheduler.step()

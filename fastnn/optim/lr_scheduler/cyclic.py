@@ -1,5 +1,8 @@
 """Cyclic schedulers: rates that rise and fall, momentum running against them."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from fastnn.optim.lr_scheduler.scheduler import (
     LRScheduler,
@@ -9,6 +12,12 @@ from fastnn.optim.lr_scheduler.scheduler import (
     set_value,
     state_of_function,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from fastnn.optim.optimizer import Optimizer
 
 __all__ = ["CyclicLR", "OneCycleLR"]
 
@@ -39,8 +48,11 @@ class CyclicLR(MomentumCycle, LRScheduler):
     Smith, Cyclical learning rates for training neural networks, arXiv:1506.01186.
     """
 
-    def __init__(self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None, mode="triangular", gamma=1.0,
-                 scale_fn=None, scale_mode="cycle", cycle_momentum=True, base_momentum=0.8, max_momentum=0.9, last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, base_lr: float | Sequence[float], max_lr: float | Sequence[float],
+                 step_size_up: int = 2000, step_size_down: int | None = None, mode: str = "triangular",
+                 gamma: float = 1.0, scale_fn: Callable[[float], float] | None = None, scale_mode: str = "cycle",
+                 cycle_momentum: bool = True, base_momentum: float | Sequence[float] = 0.8,
+                 max_momentum: float | Sequence[float] = 0.9, last_epoch: int = -1) -> None:
         check_optimizer(optimizer)
         self.optimizer = optimizer
         base_lrs = per_group("base_lr", optimizer, base_lr)
@@ -65,7 +77,7 @@ class CyclicLR(MomentumCycle, LRScheduler):
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 
-    def scale_fn(self, x):
+    def scale_fn(self, x: float) -> float:
         """Height of a cycle."""
         if self._scale_fn_custom is not None:
             return self._scale_fn_custom(x)
@@ -83,12 +95,12 @@ class CyclicLR(MomentumCycle, LRScheduler):
                 self._set_momentum(group, high - (high - low) * height * scale)
         return [low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer; of a scale_fn only what a callable object keeps in its attributes."""
         function = self._scale_fn_custom
         return super().state_dict() | {"_scale_fn_custom": None if function is None else state_of_function(function)}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         state = dict(state_dict)
         saved = state.pop("_scale_fn_custom")
         if saved is not None:
@@ -132,9 +144,12 @@ class OneCycleLR(MomentumCycle, LRScheduler):
     Smith and Topin, Super-convergence, arXiv:1708.07120.
     """
 
-    def __init__(self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None, pct_start=0.3,
-                 anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95, div_factor=25.0,
-                 final_div_factor=1e4, three_phase=False, last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, max_lr: float | Sequence[float], total_steps: int | None = None,
+                 epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,
+                 anneal_strategy: str = "cos", cycle_momentum: bool = True,
+                 base_momentum: float | Sequence[float] = 0.85, max_momentum: float | Sequence[float] = 0.95,
+                 div_factor: float = 25.0, final_div_factor: float = 1e4, three_phase: bool = False,
+                 last_epoch: int = -1) -> None:
         check_optimizer(optimizer)
         self.optimizer = optimizer
         self.total_steps = self._count_steps(total_steps, epochs, steps_per_epoch)

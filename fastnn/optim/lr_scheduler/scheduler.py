@@ -1,10 +1,16 @@
 """LRScheduler: what every learning-rate scheduler shares."""
+from __future__ import annotations
+
 import contextlib
 import types
 import warnings
+from typing import TYPE_CHECKING
 
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.optim.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["LRScheduler"]
 
@@ -36,7 +42,7 @@ class LRScheduler:
     _get_lr_called_within_step = False
     _is_initial = False
 
-    def __init__(self, optimizer, last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(optimizer)
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
@@ -58,7 +64,7 @@ class LRScheduler:
         finally:
             self._is_initial = False
 
-    def step(self, epoch=None):
+    def step(self, epoch: float | None = None) -> None:
         """Advance by one epoch; call it after the optimizer's step."""
         if self._step_count == 1 and not getattr(self.optimizer, "_opt_called", True):
             warnings.warn("Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them in the "
@@ -92,7 +98,7 @@ class LRScheduler:
             set_value(group, "lr", rate)
         self._last_lr = values_of(self.optimizer, "lr")
 
-    def get_lr(self):
+    def get_lr(self) -> list[float | Tensor]:
         """The next rate of every group; meant for `step`, see `get_last_lr`."""
         if not self._get_lr_called_within_step:
             warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", stacklevel=2)
@@ -108,15 +114,15 @@ class LRScheduler:
     def _present(self):
         return [number(group["lr"]) for group in self.optimizer.param_groups]
 
-    def get_last_lr(self):
+    def get_last_lr(self) -> list[float | Tensor]:
         """The rates that the last step wrote, one per group."""
         return self._last_lr
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""
         return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` returned, here or in torch."""
         self.__dict__.update(state_dict)
 

@@ -1,0 +1,1 @@
+REDUCTIONS: dict[str, int]

@@ -1,0 +1,2 @@
+HYPER: dict[str, str]
+HYPER_LENGTH: int
