@@ -12,11 +12,14 @@
 #include "simd.h"
 
 #define vexp R(vexp)
+#define vexp_negative R(vexp_negative)
+#define vexp_rounded R(vexp_rounded)
 #define vexpm1 R(vexpm1)
 #define vlog R(vlog)
 #define vlog2 R(vlog2)
 #define vlog10 R(vlog10)
 #define vlog1p R(vlog1p)
+#define vlog1p_unit R(vlog1p_unit)
 #define vsigmoid R(vsigmoid)
 #define vtanh R(vtanh)
 #define verf R(verf)

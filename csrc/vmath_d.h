@@ -24,6 +24,9 @@ FN_INLINE vd vexp_d(vd x) {
     return vscale_d(vfma_d(vfma_d(q, r, vset1_d(1.0)), r, vset1_d(1.0)), n);
 }
 
+FN_INLINE vd vexp_negative_d(vd x) { return vexp_d(x); }
+FN_INLINE vd vexp_rounded_d(vd x) { return vexp_d(x); }
+
 /* exp(x) - 1: max ULP 2.  Half of the result is formed, so that 2^n does not overflow before it does. */
 FN_INLINE vd vexpm1_d(vd x) {
     vd n, r = vreduce_exp_d(vmax_d(vset1_d(-40.0), vmin_d(vset1_d(710.0), x)), &n);
@@ -85,6 +88,15 @@ FN_INLINE vd vlog1p_d(vd x) {
     vd lost = (x - (u - 1.0)) / u, l = vlog_d(u);
     vl inside = (vabs_d(x) < __builtin_inf()) & (u != 0.0);
     return vselect_d(inside, l + lost, l);
+}
+
+/* log(1 + x) for 0 <= x <= 1 (or NaN): max ULP 2. */
+FN_INLINE vd vlog1p_unit_d(vd x) {
+    const vl upper = x > 0.41421356237309505;
+    const vd f = vselect_d(upper, 0.5 * x - 0.5, x), n = vselect_d(upper, vset1_d(1.0), vset1_d(0.0));    /* 1 + x = 2^n (1 + f) */
+    const vd s = f / (2.0 + f), z = s * s, h = 0.5 * f * f;
+    const vd low = vfma_d(n, vset1_d(FN_LN2_LOW_D), s * vfma_d(z, vpoly_d(z, FN_LOG_D, 7), h));
+    return vfma_d(n, vset1_d(FN_LN2_HIGH_D), f - (h - low));
 }
 
 /* 1 / (1 + exp(-x)): max ULP 3, down to the denormal results at x < -708. */

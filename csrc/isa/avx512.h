@@ -30,3 +30,12 @@ static inline vf vload_n_f(const float *p, int n) { return (vf)_mm512_maskz_load
 static inline vd vload_n_d(const double *p, int n) { return (vd)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 static inline void vstore_n_f(float *p, vf v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
 static inline void vstore_n_d(double *p, vd v, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
+
+/* table[index mod 32], two registers that a loop keeps, and table[index mod 16] */
+#define FN_HAS_LOOKUP 1
+static inline vf vlookup_f(const float *table, vi index) {
+    return (vf)_mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)index, _mm512_loadu_ps(table + 16));
+}
+static inline vf vlookup16_f(const float *table, vi index) {
+    return (vf)_mm512_permutexvar_ps((__m512i)index, _mm512_loadu_ps(table));
+}
