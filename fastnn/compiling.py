@@ -7,7 +7,7 @@ warning.  See docs/compile.md.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -21,15 +21,25 @@ from fastnn.core.tensor import Tensor, from_array
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from fastnn.core.types import Array, Generator
+    from fastnn.optim import Optimizer
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 MOST_PLANS = 16     # batch shapes kept per step; the oldest goes first
 
 
-def compile(model, loss_fn=None, optimizer=None, *, max_norm=None, clip_value=None, fullgraph=False):
+@overload
+def compile(model: Callable[..., Any], loss_fn: None = None, optimizer: None = None, *, max_norm: float | None = None,
+            clip_value: float | None = None, fullgraph: bool = False) -> CompiledModule: ...
+@overload
+def compile(model: Callable[..., Any], loss_fn: Callable[..., Any], optimizer: Optimizer, *, max_norm: float | None = None,
+            clip_value: float | None = None, fullgraph: bool = False) -> CompiledStep: ...
+def compile(model: Callable[..., Any], loss_fn: Callable[..., Any] | None = None, optimizer: Optimizer | None = None, *,
+            max_norm: float | None = None, clip_value: float | None = None,
+            fullgraph: bool = False) -> CompiledModule | CompiledStep:
     """Compile a model's inference, or with a loss and an optimizer its training step.
 
     Parameters

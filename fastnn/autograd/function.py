@@ -26,7 +26,7 @@ class Context:
         self.saved = tuple((t, None if t is None else t._version) for t in tensors)
 
     @property
-    def saved_tensors(self) -> tuple[Any, ...]:
+    def saved_tensors(self) -> tuple[Tensor, ...]:
         for t, version in self.saved:
             if t is not None and t._version != version:
                 raise RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "

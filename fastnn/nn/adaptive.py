@@ -68,9 +68,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
         self.head.reset_parameters()
-        for narrow, wide in self.tail:
-            narrow.reset_parameters()
-            wide.reset_parameters()
+        for narrow_and_wide in self.tail:
+            for layer in narrow_and_wide.children():
+                layer.reset_parameters()
 
     def forward(self, input: Tensor, target: Tensor) -> ASMoutput:
         """Log-probability of every row's target, and the mean of their negatives."""

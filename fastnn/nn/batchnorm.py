@@ -13,7 +13,7 @@ from fastnn.nn.module import Module
 from fastnn.ops.normalization import batch_norm_tracked
 
 if TYPE_CHECKING:
-    from fastnn.core.tensor import Tensor
+    from fastnn.core.tensor import Parameter, Tensor
     from fastnn.core.types import Device, DTypeArgument
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
@@ -21,6 +21,9 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 class NormBase(Module):
     """What batch and instance normalisation share: a weight and bias per channel, and running statistics."""
+
+    weight: Parameter | None
+    bias: Parameter | None
 
     _version = 2
 

@@ -1,11 +1,18 @@
 """Modules that hold other modules or parameters."""
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from operator import index
+from typing import TYPE_CHECKING, overload
 
 from fastnn.core.tensor import Parameter, Tensor
 from fastnn.nn.base import run_chain
 from fastnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Self
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
@@ -24,15 +31,19 @@ class _ModuleSequence(Module):
     def _key(self, i):
         return list(self._modules)[_position(i, len(self._modules))]
 
-    def __getitem__(self, i):
+    @overload
+    def __getitem__(self, i: int) -> Module: ...
+    @overload
+    def __getitem__(self, i: slice) -> Self: ...
+    def __getitem__(self, i: int | slice) -> Module | Self:
         if isinstance(i, slice):
             return self._like(list(self._modules.items())[i])
         return self._modules[self._key(i)]
 
-    def __setitem__(self, i, module):
+    def __setitem__(self, i: int, module: Module) -> None:
         setattr(self, self._key(i), module)
 
-    def __delitem__(self, i):
+    def __delitem__(self, i: int | slice) -> None:
         for key in list(self._modules)[i] if isinstance(i, slice) else [self._key(i)]:
             delattr(self, key)
         self._renumber(list(self._modules.values()))
@@ -41,18 +52,18 @@ class _ModuleSequence(Module):
         self._modules.clear()
         self._modules.update((str(i), m) for i, m in enumerate(modules))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._modules)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
 
-    def append(self, module):
+    def append(self, module: Module) -> Self:
         """Add a module at the end; returns self."""
         self.add_module(str(len(self)), module)
         return self
 
-    def insert(self, index, module):
+    def insert(self, index: int, module: Module) -> Self:
         """Put a module before position `index`; returns self."""
         if not isinstance(module, Module):
             raise AssertionError(f"module should be of type: {Module}")
@@ -64,7 +75,7 @@ class _ModuleSequence(Module):
         self._renumber(modules)
         return self
 
-    def pop(self, key):
+    def pop(self, key: int) -> Module:
         """Take a module out and return it."""
         module = self[key]
         del self[key]
@@ -88,9 +99,9 @@ class Sequential(_ModuleSequence):
     )
     """
 
-    def __init__(self, *args):
+    def __init__(self, *args: Module | OrderedDict[str, Module]) -> None:
         super().__init__()
-        named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else (
+        named: Any = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else (
             (str(i), m) for i, m in enumerate(args))
         for name, module in named:
             self.add_module(name, module)
@@ -98,26 +109,26 @@ class Sequential(_ModuleSequence):
     def _like(self, items):
         return type(self)(OrderedDict(items))
 
-    def forward(self, input):
+    def forward(self, input: Any) -> Any:
         return run_chain(self._modules.values(), input)
 
-    def extend(self, sequential):
+    def extend(self, sequential: Iterable[Module]) -> Self:
         """Add the modules of another sequence at the end; returns self."""
         for module in sequential:
             self.append(module)
         return self
 
-    def __add__(self, other):
+    def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
             raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return Sequential(*self, *other)
 
-    def __iadd__(self, other):
+    def __iadd__(self, other: Sequential) -> Self:
         if not isinstance(other, Sequential):
             raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return self.extend(list(other))
 
-    def __mul__(self, times):
+    def __mul__(self, times: int) -> Sequential:
         if not isinstance(times, int):
             raise TypeError(f"unsupported operand type(s) for *: {type(self)} and {type(times)}")
         if times <= 0:
@@ -126,7 +137,7 @@ class Sequential(_ModuleSequence):
 
     __rmul__ = __mul__
 
-    def __imul__(self, times):
+    def __imul__(self, times: int) -> Self:
         return self.extend(list((self * times)[len(self):]))
 
 
@@ -138,7 +149,7 @@ class ModuleList(_ModuleSequence):
     modules : iterable of Module, optional
     """
 
-    def __init__(self, modules=None):
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
         if modules is not None:
             self += modules
@@ -146,7 +157,7 @@ class ModuleList(_ModuleSequence):
     def _like(self, items):
         return type(self)([m for _, m in items])
 
-    def extend(self, modules):
+    def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end; returns self."""
         if not isinstance(modules, Iterable):
             raise TypeError("ModuleList.extend should be called with an iterable, but got " + type(modules).__name__)
@@ -154,24 +165,24 @@ class ModuleList(_ModuleSequence):
             self.append(module)
         return self
 
-    def insert(self, index, module):
+    def insert(self, index: int, module: Module) -> None:     # type: ignore[override]
         """Put a module before position `index`."""
         modules = list(self._modules.values())
         modules.insert(index, module)
         self._renumber(modules)
 
-    def __iadd__(self, modules):
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
         return self.extend(modules)
 
-    def __add__(self, other):
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Equal neighbours are written once, with their number."""
         texts = [repr(m) for m in self]
         if not texts:
             return self._get_name() + "()"
-        groups = []     # [first, last, text]
+        groups: list[Any] = []      # [first, last, text]
         for i, text in enumerate(texts):
             if groups and groups[-1][2] == text:
                 groups[-1][1] = i
@@ -190,50 +201,50 @@ class ModuleDict(Module):
     modules : mapping or iterable of (name, Module), optional
     """
 
-    def __init__(self, modules=None):
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
         if modules is not None:
             self.update(modules)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Module:
         return self._modules[key]
 
-    def __setitem__(self, key, module):
+    def __setitem__(self, key: str, module: Module) -> None:
         self.add_module(key, module)
 
-    def __delitem__(self, key):
+    def __delitem__(self, key: str) -> None:
         del self._modules[key]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._modules)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._modules)
 
-    def __contains__(self, key):
+    def __contains__(self, key: str) -> bool:
         return key in self._modules
 
-    def clear(self):
+    def clear(self) -> None:
         """Remove all modules."""
         self._modules.clear()
 
-    def pop(self, key):
+    def pop(self, key: str) -> Module:
         """Take a module out and return it."""
         return self._modules.pop(key)
 
-    def keys(self):
+    def keys(self) -> Iterable[str]:
         """The names."""
         return self._modules.keys()
 
-    def items(self):
+    def items(self) -> Iterable[tuple[str, Module]]:
         """(name, module) pairs."""
         return self._modules.items()
 
-    def values(self):
+    def values(self) -> Iterable[Module]:
         """The modules."""
         return self._modules.values()
 
-    def update(self, modules):
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules from a mapping or from (name, module) pairs."""
         for key, module in _pairs(modules, "ModuleDict"):
             self[key] = module
@@ -280,33 +291,33 @@ class ParameterList(Module):
     values : iterable, optional
     """
 
-    def __init__(self, values=None):
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
         self._size = 0
         if values is not None:
             self += values
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int | slice) -> Any:
         if isinstance(i, slice):
             return type(self)([self[j] for j in range(len(self))[i]])
         return getattr(self, str(_position(i, len(self))))
 
-    def __setitem__(self, i, value):
+    def __setitem__(self, i: int, value: Any) -> None:
         setattr(self, str(_position(i, len(self))), _as_parameter(value))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._size
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter([self[i] for i in range(len(self))])
 
-    def append(self, value):
+    def append(self, value: Any) -> Self:
         """Add a value at the end; returns self."""
         self._size += 1
         self[-1] = value
         return self
 
-    def extend(self, values):
+    def extend(self, values: Iterable[Any]) -> Self:
         """Add values at the end; returns self."""
         if not isinstance(values, Iterable) or isinstance(values, Tensor):
             raise TypeError("ParameterList.extend should be called with an iterable, but got " + type(values).__name__)
@@ -314,13 +325,13 @@ class ParameterList(Module):
             self.append(value)
         return self
 
-    def __iadd__(self, values):
+    def __iadd__(self, values: Iterable[Any]) -> Self:
         return self.extend(values)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return "\n".join(f"  ({i}): {_value_text(v)}" for i, v in enumerate(self))
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
 
 
@@ -332,9 +343,9 @@ class ParameterDict(Module):
     parameters : mapping or iterable of (name, value), optional
     """
 
-    def __init__(self, parameters=None):
+    def __init__(self, parameters: Any = None) -> None:
         super().__init__()
-        self._keys = {}
+        self._keys: dict[str, None] = {}
         if parameters is not None:
             self.update(parameters)
 
@@ -345,100 +356,100 @@ class ParameterDict(Module):
                             f"'{type(key).__name__}'). Open an issue on github if you need non-string keys.")
         return key
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Any:
         if self._name(key) not in self._keys:
             raise KeyError(key)
         return getattr(self, key)
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: str, value: Any) -> None:
         self._keys[self._name(key)] = None
         setattr(self, key, _as_parameter(value))
 
-    def __delitem__(self, key):
+    def __delitem__(self, key: str) -> None:
         del self._keys[self._name(key)]
         delattr(self, key)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._keys)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
 
-    def __reversed__(self):
+    def __reversed__(self) -> Iterator[str]:
         return reversed(list(self._keys))
 
-    def __contains__(self, key):
+    def __contains__(self, key: str) -> bool:
         return key in self._keys
 
-    def copy(self):
+    def copy(self) -> ParameterDict:
         """A new ParameterDict with the same values."""
         return ParameterDict(OrderedDict(self.items()))
 
-    def clear(self):
+    def clear(self) -> None:
         """Remove everything."""
         for key in list(self._keys):
             del self[key]
 
-    def pop(self, key):
+    def pop(self, key: str) -> Any:
         """Take a value out and return it."""
         value = self[key]
         del self[key]
         return value
 
-    def popitem(self):
+    def popitem(self) -> tuple[str, Any]:
         """Take the last (name, value) out and return it."""
         key = next(reversed(self), None)
         if key is None:
             raise KeyError("dictionary is empty")
         return key, self.pop(key)
 
-    def get(self, key, default=None):
+    def get(self, key: str, default: Any = None) -> Any:
         """The value under a name, or the default."""
         return self[key] if key in self else default
 
-    def setdefault(self, key, default=None):
+    def setdefault(self, key: str, default: Any = None) -> Any:
         """The value under a name, set to the default when there is none."""
         if key not in self:
             self[key] = default
         return self[key]
 
-    def fromkeys(self, keys, default=None):
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """A new ParameterDict with the same value under several names."""
         return ParameterDict((key, default) for key in keys)
 
-    def keys(self):
+    def keys(self) -> Iterable[str]:
         """The names."""
         return self._keys.keys()
 
-    def items(self):
+    def items(self) -> Iterable[tuple[str, Any]]:
         """(name, value) pairs."""
         return [(key, self[key]) for key in self._keys]
 
-    def values(self):
+    def values(self) -> Iterable[Any]:
         """The values."""
         return [self[key] for key in self._keys]
 
-    def update(self, parameters):
+    def update(self, parameters: Any) -> None:
         """Add values from a mapping or from (name, value) pairs."""
         for key, value in _pairs(parameters, "ParameterDict"):
             self[key] = value
 
-    def __or__(self, other):
+    def __or__(self, other: ParameterDict) -> ParameterDict:
         both = self.copy()
         both.update(other)
         return both
 
-    def __ror__(self, other):
+    def __ror__(self, other: ParameterDict) -> ParameterDict:
         both = ParameterDict(other)
         both.update(self)
         return both
 
-    def __ior__(self, other):
+    def __ior__(self, other: ParameterDict) -> Self:
         self.update(other)
         return self
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return "\n".join(f"  ({key}): {_value_text(value)}" for key, value in self.items())
 
-    def __call__(self, input):
+    def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

@@ -37,6 +37,9 @@ def empty_weight(shape, dtype):
 class ConvBase(Module):
     """What convolutions and transposed convolutions share; `_axes` is the number of spatial axes."""
 
+    weight: Parameter
+    bias: Parameter | None
+
     _axes = 0
     _transposed = False
 

@@ -71,6 +71,9 @@ class Linear(Module):
     Input (*, in_features), output (*, out_features).
     """
 
+    weight: Parameter
+    bias: Parameter | None
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Device = None,
                  dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
@@ -112,6 +115,9 @@ class Bilinear(Module):
     bias : Parameter (out_features,) or None
         Drawn likewise.
     """
+
+    weight: Parameter
+    bias: Parameter | None
 
     def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True,
                  device: Device = None, dtype: DTypeArgument = None) -> None:

@@ -11,7 +11,7 @@ from fastnn.nn.module import Module
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastnn.core.tensor import Tensor
+    from fastnn.core.tensor import Parameter, Tensor
     from fastnn.core.types import Device, DTypeArgument
 
 __all__ = ["GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
@@ -36,6 +36,9 @@ class LayerNorm(Module):
     ----------
     Ba et al., Layer normalization, arXiv:1607.06450.
     """
+
+    weight: Parameter | None
+    bias: Parameter | None
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True, device: Device = None, dtype: DTypeArgument = None) -> None:
@@ -79,6 +82,8 @@ class RMSNorm(Module):
     Zhang and Sennrich, Root mean square layer normalization, arXiv:1910.07467.
     """
 
+    weight: Parameter | None
+
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
                  device: Device = None, dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
@@ -121,6 +126,9 @@ class GroupNorm(Module):
     ----------
     Wu and He, Group normalization, arXiv:1803.08494.
     """
+
+    weight: Parameter | None
+    bias: Parameter | None
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
                  device: Device = None, dtype: DTypeArgument = None, *, bias: bool = True) -> None:

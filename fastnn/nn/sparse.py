@@ -22,6 +22,8 @@ __all__ = ["Embedding", "EmbeddingBag"]
 class EmbeddingBase(Module):
     """The matrix of an embedding and its row of zeros."""
 
+    weight: Parameter
+
     def _build(self, num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, weight,
                freeze, device, dtype):
         dtype = float_dtype(device, dtype)

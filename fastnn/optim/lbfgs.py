@@ -10,6 +10,9 @@ from fastnn.core.tensor import from_array
 from fastnn.optim.optimizer import Optimizer, check_lr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from fastnn.core.tensor import Tensor
     from fastnn.core.types import Params
 
@@ -99,7 +102,7 @@ class LBFGS(Optimizer):
             p.detach()._touch()
         return loss, gradient
 
-    def step(self, closure):
+    def step(self, closure: Callable[[], Any]) -> Any:    # type: ignore[override]
         """Make up to ``max_iter`` iterations.
 
         Parameters
