@@ -1,5 +1,7 @@
 """Annealed importance sampling of the partition function (Salakhutdinov and Murray, 2008)."""
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -7,6 +9,13 @@ from fastnn.boltzmann.units import log_one_plus_exp, log_sum_exp
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.boltzmann.rbm import RBM
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Array, Generator
 
 
 class LogPartition(NamedTuple):
@@ -18,14 +27,15 @@ class LogPartition(NamedTuple):
     effective_chains: float
 
 
-def schedule(steps=14500):
+def schedule(steps: int = 14500) -> Array:
     """The paper's inverse temperatures, 0 to 1: few at first, most between 0.9 and 1; scaled to `steps`."""
     parts = [max(1, round(steps * share)) for share in (500 / 14500, 4000 / 14500)]
     return np.concatenate([np.linspace(0, 0.5, parts[0], endpoint=False), np.linspace(0.5, 0.9, parts[1], endpoint=False),
                            np.linspace(0.9, 1, max(2, steps - sum(parts)))])
 
 
-def ais_log_partition(rbm, betas=None, chains=100, base=None, given=None, generator=None):
+def ais_log_partition(rbm: RBM, betas: int | Array | None = None, chains: int = 100, base: Tensor | Array | None = None,
+                      given: Any = None, generator: Generator | None = None) -> LogPartition:
     """Estimate log Z by chains that go from a machine without weights to this one.
 
     Parameters

@@ -1,4 +1,8 @@
 """Classification by a Boltzmann machine with label units."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.boltzmann.units import Bernoulli, BernoulliHidden, as_rows
@@ -9,6 +13,11 @@ from fastnn.nn import init
 from fastnn.nn.linear import empty_parameter, empty_weight, float_dtype
 from fastnn.nn.module import Module
 from fastnn.ops.boltzmann import categorical_units
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import Array, Device, DTypeArgument, Generator
 
 __all__ = ["ClassRBM"]
 
@@ -45,7 +54,8 @@ class ClassRBM(Module):
     torch.Size([4, 3])
     """
 
-    def __init__(self, n_visible, n_hidden, n_classes, device=None, dtype=None):
+    def __init__(self, n_visible: int, n_hidden: int, n_classes: int, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         self.n_visible, self.n_hidden, self.n_classes = n_visible, n_hidden, n_classes
@@ -56,7 +66,7 @@ class ClassRBM(Module):
         self.vbias = empty_parameter(n_visible, dtype)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw the weights from N(0, 0.01^2); biases become 0."""
         init.normal_(self.weight, 0, 0.01)
         init.normal_(self.label_weight, 0, 0.01)
@@ -64,16 +74,16 @@ class ClassRBM(Module):
         init.zeros_(self.label_bias)
         init.zeros_(self.vbias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.n_visible}, {self.n_hidden}, {self.n_classes}"
 
-    def forward(self, x):
+    def forward(self, x: Tensor | Array) -> Tensor:
         x = as_rows(x, self.n_visible, self.weight.dtype, "ClassRBM")
         inputs = F.linear(x, self.weight, self.hbias).unsqueeze(2) + self.label_weight
         return F.softplus(inputs, 1.0, 40.0).sum(1) + self.label_bias
 
     # ---- the joint machine -----------------------------------------------------------------------------------------
-    def free_energy(self, x, y=None):
+    def free_energy(self, x: Tensor | Array, y: Any = None) -> Tensor:
         """F(x, y) = -b.x - d_y - sum_j softplus(c_j + U_jy + W_j.x) of every row; without y its sum over the classes.
 
         Parameters
@@ -117,7 +127,8 @@ class ClassRBM(Module):
                 labels = categorical_units(F.linear(h, self.label_weight.t(), self.label_bias), self.n_classes, None, generator)[1]
         return x, labels
 
-    def contrastive_loss(self, x, y=None, k=1, generator=None):
+    def contrastive_loss(self, x: Tensor | Array, y: Any = None, k: int = 1,
+                         generator: Generator | None = None) -> Tensor:
         """mean F(data) - mean F(sample), the sample taken as constant: its gradient is that of CD-k for -log p(x, y).
 
         The value is no likelihood.
@@ -151,7 +162,8 @@ class ClassRBM(Module):
             raise FloatingPointError("contrastive_loss: the parameters are no longer finite; start again with a lower lr")
         return loss
 
-    def hybrid_loss(self, x, y, alpha=0.01, unlabelled=None, beta=0.1, k=1, generator=None):
+    def hybrid_loss(self, x: Tensor | Array, y: Any, alpha: float = 0.01, unlabelled: Tensor | Array | None = None,
+                    beta: float = 0.1, k: int = 1, generator: Generator | None = None) -> Tensor:
         r"""-mean log p(y|x) + alpha contrastive_loss(x, y) + beta contrastive_loss(unlabelled).
 
         The discriminative part is exact; the generative ones regularise it, and let rows without classes help.

@@ -1,4 +1,8 @@
 """Deep belief networks: machines stacked, pre-trained layer by layer."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.boltzmann import up_down
 from fastnn.boltzmann.rbm import RBM
 from fastnn.boltzmann.training import fit, transform
@@ -11,6 +15,13 @@ from fastnn.nn.dropout import Dropout
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Self
+
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Array, Device, DTypeArgument, Generator
 
 __all__ = ["DBN"]
 
@@ -40,7 +51,8 @@ class DBN(Module):
     Hinton, Osindero and Teh, A fast learning algorithm for deep belief nets, 2006.
     """
 
-    def __init__(self, sizes, visible="bernoulli", hidden="bernoulli", device=None, dtype=None, **options):
+    def __init__(self, sizes: Sequence[int], visible: str = "bernoulli", hidden: str = "bernoulli",
+                 device: Device = None, dtype: DTypeArgument = None, **options: Any) -> None:
         super().__init__()
         if len(sizes) < 2:
             raise ValueError(f"DBN: sizes needs the visible units and at least one hidden layer, got {list(sizes)}")
@@ -52,14 +64,16 @@ class DBN(Module):
             layers.append(RBM(inputs, outputs, below, kinds[n], device, dtype, **(options if n == 0 else {})))
             below = "gaussian" if kinds[n] == "relu" else "bernoulli"
         self.rbms = ModuleList(layers)
-        self.generative = None
+        self.generative: ParameterList | None = None
 
-    def forward(self, v):
+    def forward(self, v: Tensor | Array) -> Tensor:
+        h: Any = v
         for rbm in self.rbms:
-            v = rbm(v)
-        return v
+            h = rbm(h)
+        return h
 
-    def pretrain(self, X, epochs=10, lr=None, batch_size=100, callbacks=(), **options):
+    def pretrain(self, X: Any, epochs: int | Sequence[int] = 10, lr: float | Sequence[float] | None = None,
+                 batch_size: int = 100, callbacks: Sequence[Callable[..., Any]] = (), **options: Any) -> Self:
         """Train the machines from the bottom up, each on the hidden means of the one below; other options as `RBM.fit`.
 
         epochs, lr : a number, or one per layer
@@ -75,11 +89,11 @@ class DBN(Module):
 
     # ---- the generative model ----------------------------------------------------------------------------------------
     @property
-    def untied(self):
+    def untied(self) -> bool:
         """Has the down-pass weights of its own?"""
         return self.generative is not None
 
-    def untie(self):
+    def untie(self) -> Self:
         """Part the weights of the down-pass from those of the up-pass, of equal values at first, below the top machine.
 
         Needed before an optimizer for `up_down_loss` is made and before a state of an untied network is loaded.
@@ -88,19 +102,20 @@ class DBN(Module):
             self.generative = ParameterList([Parameter(from_array(rbm.weight.array.copy())) for rbm in list(self.rbms)[:-1]])
         return self
 
-    def down_weight(self, n):
+    def down_weight(self, n: int) -> Tensor:
         """The weight (n_hidden, n_visible) by which machine n generates the layer below it."""
-        return self.generative[n] if self.untied and n < len(self.rbms) - 1 else self.rbms[n].weight
+        return self.rbms[n].weight if self.generative is None or n == len(self.rbms) - 1 else self.generative[n]
 
-    def up_down_loss(self, v, k=1, generator=None):
+    def up_down_loss(self, v: Tensor | Array, k: int = 1, generator: Generator | None = None) -> Tensor:
         """A loss whose gradient is the step of the up-down algorithm: see `fastnn.boltzmann.up_down.up_down_loss`."""
         return up_down.up_down_loss(self, v, k, generator)
 
-    def up_down(self, X, epochs=10, **options):
+    def up_down(self, X: Any, epochs: int = 10, **options: Any) -> Self:
         """Fine-tune all layers as one generative model: see `fastnn.boltzmann.up_down.fit`."""
         return up_down.fit(self, X, epochs, **options)
 
-    def log_prob_bound(self, v, log_z=None, draws=100, generator=None):
+    def log_prob_bound(self, v: Tensor | Array, log_z: float | None = None, draws: int = 100,
+                       generator: Generator | None = None) -> Tensor:
         """A lower bound of log p(v) of every row, estimated by draws of the hidden units.
 
         Parameters
@@ -112,7 +127,7 @@ class DBN(Module):
         """
         return up_down.log_prob_bound(self, v, log_z, draws, generator)
 
-    def sample(self, n, k=1000, generator=None):
+    def sample(self, n: int, k: int = 1000, generator: Generator | None = None) -> Tensor:
         """n rows: k Gibbs steps of the top machine, then one pass down."""
         top = self.rbms[-1]
         with no_grad():
@@ -124,7 +139,8 @@ class DBN(Module):
         return v
 
     # ---- hand-over ---------------------------------------------------------------------------------------------------
-    def to_mlp(self, n_out=None, activation=None, dropout=0.0):
+    def to_mlp(self, n_out: int | None = None, activation: Callable[[], Module] | None = None,
+               dropout: float = 0.0) -> Sequential:
         """A `Sequential` that starts from copies of the stack's weights.
 
         Parameters
@@ -144,9 +160,11 @@ class DBN(Module):
             layers.append(Linear(self.rbms[-1].n_hidden, n_out, dtype=self.rbms[-1].weight.dtype))
         return Sequential(*layers)
 
-    def to_autoencoder(self):
+    def to_autoencoder(self) -> Sequential:
         """Encoder with a linear code and decoder of the transposed weights, a `Sequential` (Hinton-Salakhutdinov, 2006)."""
-        up, down, rbms = [], [], list(self.rbms)
+        up: list[Module] = []
+        down: list[Module] = []
+        rbms = list(self.rbms)
         for n, rbm in enumerate(rbms):
             encode = Linear(rbm.n_visible, rbm.n_hidden, dtype=rbm.weight.dtype)
             copy_into(encode, rbm.weight.array, rbm.hbias.array)

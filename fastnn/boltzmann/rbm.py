@@ -1,8 +1,12 @@
 """The restricted Boltzmann machine as a Module."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.boltzmann import ais, contrastive, training
-from fastnn.boltzmann.units import HIDDEN, VISIBLE
+from fastnn.boltzmann.units import HIDDEN, VISIBLE, Bernoulli, BernoulliHidden
 from fastnn.core import random as draws
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import Tensor, from_array
@@ -10,6 +14,13 @@ from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn.linear import empty_parameter, empty_weight, float_dtype
 from fastnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    from fastnn.boltzmann.ais import LogPartition
+    from fastnn.core.types import Array, Device, DTypeArgument, Generator
 
 __all__ = ["RBM"]
 
@@ -65,8 +76,9 @@ class RBM(Module):
     torch.Size([4, 6])
     """
 
-    def __init__(self, n_visible, n_hidden, visible="bernoulli", hidden="bernoulli", device=None, dtype=None, *,
-                 categories=None, learn_sigma=False):
+    def __init__(self, n_visible: int, n_hidden: int, visible: str = "bernoulli", hidden: str = "bernoulli",
+                 device: Device = None, dtype: DTypeArgument = None, *, categories: int | None = None,
+                 learn_sigma: bool = False) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         if n_visible < 1 or n_hidden < 1:
@@ -89,7 +101,7 @@ class RBM(Module):
             self.register_buffer(name, None, persistent=False)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw the weight anew; biases become 0."""
         init.normal_(self.weight, 0, 0.01)
         init.zeros_(self.hbias)
@@ -98,53 +110,53 @@ class RBM(Module):
             init.zeros_(self.log_var)
         self.reset_chains()
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         text = f"{self.n_visible}, {self.n_hidden}, visible={self.visible!r}, hidden={self.hidden!r}"
         text += "" if self.categories is None else f", categories={self.categories}"
         return text + ("" if self.log_var is None else ", learn_sigma=True")
 
     @property
-    def units(self):
+    def units(self) -> Bernoulli:
         """The rules of the visible units."""
         return VISIBLE[self.visible](self)
 
     @property
-    def hidden_units(self):
+    def hidden_units(self) -> BernoulliHidden:
         """The rules of the hidden units."""
         return HIDDEN[self.hidden]()
 
-    def param_groups(self, **options):
+    def param_groups(self, **options: Any) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer: `weight_decay` and other options for the weight, no decay of the biases."""
         biases = [p for p in (self.hbias, self.vbias, self.log_var) if p is not None]
         return [{"params": [self.weight], **options}, {"params": biases, **options, "weight_decay": 0}]
 
-    def variance(self):
+    def variance(self) -> Array:
         """s^2 of Gaussian visible units, a float64 array."""
         if self.log_var is None:
             return np.ones(self.n_visible)
         return np.exp(self.log_var.array.astype(np.float64))
 
     # ---- conditionals ----------------------------------------------------------------------------------------------
-    def hidden_input(self, v):
+    def hidden_input(self, v: Tensor) -> Tensor:
         """x = W v + c of checked rows (multinomial: D c)."""
         v = self.units.into_hidden(v)
         if self.visible != "multinomial":
             return F.linear(v, self.weight, self.hbias)
         return F.linear(v, self.weight) + v.sum(1, keepdim=True) * self.hbias
 
-    def visible_input(self, h):
+    def visible_input(self, h: Tensor) -> Tensor:
         """y = W' h + b."""
         return F.linear(h, self.weight.t(), self.vbias)
 
-    def forward(self, v):
+    def forward(self, v: Tensor | Array) -> Tensor:
         return self.hidden_units.mean(self.hidden_input(self.units.rows(v)))
 
-    def sample_hidden(self, v, generator=None):
+    def sample_hidden(self, v: Tensor | Array, generator: Generator | None = None) -> Tensor:
         """A draw of the hidden units given v."""
         with no_grad():
             return self.hidden_units.sample(self.hidden_input(self.units.rows(v)), generator)
 
-    def mean_visible(self, h, given=None):
+    def mean_visible(self, h: Tensor, given: Any = None) -> Tensor:
         """The means of the visible units given h.
 
         given : which units are present (softmax; rows x units of 0 and 1) or the lengths of the rows (multinomial).
@@ -152,12 +164,13 @@ class RBM(Module):
         with no_grad():
             return self.units.mean(self.visible_input(h), given)
 
-    def sample_visible(self, h, given=None, generator=None):
+    def sample_visible(self, h: Tensor, given: Any = None, generator: Generator | None = None) -> Tensor:
         """A draw of the visible units given h; `given` as in `mean_visible`."""
         with no_grad():
             return self.units.sample(self.visible_input(h), given, generator)
 
-    def gibbs(self, v, k=1, clamp=None, generator=None):
+    def gibbs(self, v: Tensor | Array, k: int = 1, clamp: Tensor | Array | None = None,
+              generator: Generator | None = None) -> Tensor:
         """v after k steps of Gibbs sampling, h and v in turn.
 
         Parameters
@@ -179,26 +192,26 @@ class RBM(Module):
                     v = from_array(np.where(fixed, start, v.array))
         return v
 
-    def reconstruct(self, v):
+    def reconstruct(self, v: Tensor | Array) -> Tensor:
         """The means of v given the means of h given v."""
         v = self.units.rows(v)
         with no_grad():
             return self.units.mean(self.visible_input(self.hidden_units.mean(self.hidden_input(v))), self.units.given(v))
 
     # ---- energies ----------------------------------------------------------------------------------------------------
-    def energy(self, v, h):
+    def energy(self, v: Tensor | Array, h: Tensor) -> Tensor:
         """E(v, h) of every row."""
         v = self.units.rows(v)
         return self.units.energy(v) - (self.hidden_input(v) * h).sum(1)
 
-    def free_energy(self, v):
+    def free_energy(self, v: Tensor | Array) -> Tensor:
         """F(v) = -log of the sum over h of exp(-E(v, h)), of every row; differentiable in the parameters."""
         return self._free_energy(self.units.rows(v))
 
     def _free_energy(self, v):
         return self.units.energy(v) + self.hidden_units.energy(self.hidden_input(v))
 
-    def log_partition(self, given=None):
+    def log_partition(self, given: Any = None) -> float:
         """log Z by enumeration of the smaller side, in float64: at most 20 units.
 
         Parameters
@@ -225,16 +238,17 @@ class RBM(Module):
                 parts.append(scale * (states @ c) + self.units.log_partition(states @ W + b, given))
         return float(np.logaddexp.reduce(np.concatenate(parts)))
 
-    def ais_log_partition(self, betas=None, chains=100, base=None, given=None, generator=None):
+    def ais_log_partition(self, betas: int | Array | None = None, chains: int = 100, base: Tensor | Array | None = None,
+                          given: Any = None, generator: Generator | None = None) -> LogPartition:
         """log Z by annealed importance sampling: see `fastnn.boltzmann.ais.ais_log_partition`."""
         return ais.ais_log_partition(self, betas, chains, base, given, generator)
 
-    def log_prob(self, v, log_z=None):
+    def log_prob(self, v: Tensor | Array, log_z: float | None = None) -> Tensor:
         """log p(v) = -F(v) - log Z of every row; log Z by enumeration unless it is given."""
         with no_grad():
             return -self.free_energy(v) - (self.log_partition() if log_z is None else log_z)
 
-    def pseudo_log_likelihood(self, v):
+    def pseudo_log_likelihood(self, v: Tensor | Array) -> Tensor:
         """Sum over the visible units of log p(v_i | all others), of every row: exact, no random bit.
 
         For bernoulli (binary rows) and softmax units.
@@ -242,11 +256,11 @@ class RBM(Module):
         with no_grad():
             return from_array(contrastive.pseudo_log_likelihood(self, self.units.rows(v)))
 
-    def score(self, X, y=None):
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean pseudo-log-likelihood per row."""
         return float(self.pseudo_log_likelihood(X).array.mean())
 
-    def init_from_data(self, X):
+    def init_from_data(self, X: Any) -> Self:
         """Set vbias from the base rates of the data: log(p / (1 - p)), log p, or the mean."""
         v = self.units.rows(X).array.astype(np.float64)
         if self.visible == "gaussian":
@@ -261,27 +275,27 @@ class RBM(Module):
         return self
 
     # ---- learning --------------------------------------------------------------------------------------------------
-    def contrastive_loss(self, v, k=1, method="cd", **options):
+    def contrastive_loss(self, v: Tensor | Array, k: int = 1, method: str = "cd", **options: Any) -> Tensor:
         """A loss whose gradient is that of contrastive learning: see `fastnn.boltzmann.contrastive.contrastive_loss`."""
         return contrastive.contrastive_loss(self, v, k, method, **options)
 
-    def fit(self, X, epochs=10, **options):
+    def fit(self, X: Any, epochs: int = 10, **options: Any) -> Self:
         """Train on the rows of X by a compiled step: see `fastnn.boltzmann.training.fit`."""
         training.fit(self, X, epochs, **options)
         return self
 
-    def reset_chains(self):
+    def reset_chains(self) -> None:
         """Forget the persistent chains (and the fast weights and offsets): the next step starts them anew."""
         for name in contrastive.SAMPLER_BUFFERS:
             self._buffers[name] = None
 
-    def sampler_state(self, generator=None):
+    def sampler_state(self, generator: Generator | None = None) -> dict[str, Any]:
         """What an exact resume needs besides parameters: chains and the state of the generator."""
-        state = {name: self._buffers[name].array.copy() for name in contrastive.SAMPLER_BUFFERS
-                 if self._buffers[name] is not None}
+        buffers = {name: self._buffers[name] for name in contrastive.SAMPLER_BUFFERS}
+        state = {name: buffer.array.copy() for name, buffer in buffers.items() if buffer is not None}
         return {**state, "generator": (generator or draws.default_generator).get_state().array}
 
-    def load_sampler_state(self, state, generator=None):
+    def load_sampler_state(self, state: Mapping[str, Any], generator: Generator | None = None) -> None:
         """Continue from a state of `sampler_state`."""
         for name in contrastive.SAMPLER_BUFFERS:
             self._buffers[name] = from_array(np.array(state[name])) if name in state else None

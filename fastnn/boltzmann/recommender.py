@@ -1,4 +1,8 @@
 """Collaborative filtering: a machine whose visible units are ratings, absent where a user gave none."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.grad_mode import no_grad
@@ -10,6 +14,12 @@ from fastnn.nn.module import Module
 from fastnn.ops.boltzmann import bernoulli_units
 from fastnn.ops.random import rand
 from fastnn.optim import SGD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Self
+
+    from fastnn.core.types import Array, Device, DTypeArgument, Generator
 
 __all__ = ["Ratings", "RatingRBM"]
 
@@ -25,7 +35,7 @@ class Ratings:
         Default: the columns of the matrix, or the largest item + 1.
     """
 
-    def __init__(self, source, n_items=None):
+    def __init__(self, source: Any, n_items: int | None = None) -> None:
         if hasattr(source, "tocsr"):
             source = source.tocsr()
             users = np.repeat(np.arange(source.shape[0]), np.diff(source.indptr))
@@ -112,7 +122,9 @@ class RatingRBM(Module):
     (1, 1)
     """
 
-    def __init__(self, n_items, n_hidden=50, scale=(1, 2, 3, 4, 5), conditional=True, shrinkage=5.0, device=None, dtype=None):
+    def __init__(self, n_items: int, n_hidden: int = 50, scale: Sequence[float] | Array = (1, 2, 3, 4, 5),
+                 conditional: bool = True, shrinkage: float = 5.0, device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
         self.scale = np.asarray(scale, np.float64)
@@ -131,14 +143,14 @@ class RatingRBM(Module):
         self.register_buffer("mean_rating", from_array(np.full(1, self.scale.mean())))
         self.reset_parameters()
 
-    def reset_parameters(self, generator=None):
+    def reset_parameters(self, generator: Generator | None = None) -> None:
         """Draw the weight from N(0, 0.01^2); all else becomes 0."""
         init.normal_(self.weight, 0, 0.01, generator)
         init.zeros_(self.hbias)
         if self.rated_weight is not None:
             init.zeros_(self.rated_weight)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.n_items}, {self.n_hidden}, scale={self.scale[0]:g} to {self.scale[-1]:g} in {len(self.scale)}"
 
     # ---- what the biases say ---------------------------------------------------------------------------------------
@@ -199,8 +211,9 @@ class RatingRBM(Module):
         out[rows, items] = values
         return from_array(out)
 
-    def fit(self, ratings, epochs=15, *, batch_size=64, lr=0.02, k=1, momentum=0.9, weight_decay=0.01, final_lr=None, callbacks=(),
-            generator=None):
+    def fit(self, ratings: Any, epochs: int = 15, *, batch_size: int = 64, lr: float = 0.02, k: int = 1,
+            momentum: float = 0.9, weight_decay: float = 0.01, final_lr: float | None = None,
+            callbacks: Sequence[Callable[..., Any]] = (), generator: Generator | None = None) -> Self:
         """Train by CD-k on the users' ratings.
 
         Parameters
@@ -234,7 +247,8 @@ class RatingRBM(Module):
         means = self.mean_rating.array + self.user_bias(ratings)[ratings.users] + self.item_bias.array[ratings.items]
         tilts = self.tilt(means)
         weights = [p for p in (self.weight, self.rated_weight) if p is not None]
-        optimizer = SGD([{"params": weights, "weight_decay": weight_decay}, {"params": [self.hbias]}], lr=lr, momentum=momentum)
+        groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": weight_decay}, {"params": [self.hbias]}]
+        optimizer = SGD(groups, lr=lr, momentum=momentum)
         final_lr = lr / 10 if final_lr is None else final_lr
         for epoch in range(epochs):
             for group in optimizer.param_groups:
@@ -275,7 +289,7 @@ class RatingRBM(Module):
         return float(((sample - values) ** 2).sum())
 
     # ---- use -------------------------------------------------------------------------------------------------------
-    def transform(self, user_ratings):
+    def transform(self, user_ratings: Any) -> Array:
         """Means of the hidden units given each user's ratings, (users, n_hidden)."""
         return self.given(self.checked(user_ratings))[0].array
 
@@ -288,7 +302,7 @@ class RatingRBM(Module):
                                   self.dense(ratings.n_users, ratings.users, ratings.items, 1)).sigmoid()
         return h, bias
 
-    def predict(self, user_ratings, items=None):
+    def predict(self, user_ratings: Any, items: Any = None) -> Array:
         """Expected ratings of items by users whose known ratings are `user_ratings`: one pass up and down.
 
         Nothing of the training ratings is used but the parameters; a user need not have been among them.
@@ -316,7 +330,7 @@ class RatingRBM(Module):
             out[row] = self.probabilities(learned[row] + self.tilt(mean)) @ self.scale
         return out
 
-    def recommend(self, user_ratings, count=10):
+    def recommend(self, user_ratings: Any, count: int = 10) -> Array:
         """The items with the highest expected ratings that each user has not rated, (users, count); -1 where there are no more."""
         ratings = self.checked(user_ratings)
         scores = self.predict(ratings)

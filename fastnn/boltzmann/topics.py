@@ -1,4 +1,8 @@
 """Topic modelling: Replicated Softmax, a machine of word counts."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.boltzmann import training
@@ -7,6 +11,12 @@ from fastnn.boltzmann.units import log_sum_exp
 from fastnn.core.tensor import from_array
 from fastnn.ops.random import rand
 from fastnn.optim import Adam
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array, Device, DTypeArgument, Generator
 
 __all__ = ["TopicRBM"]
 
@@ -39,7 +49,7 @@ class TopicRBM(RBM):
     [3, 3]
     """
 
-    def __init__(self, n_words, n_topics, device=None, dtype=None):
+    def __init__(self, n_words: int, n_topics: int, device: Device = None, dtype: DTypeArgument = None) -> None:
         super().__init__(n_words, n_topics, "multinomial", device=device, dtype=dtype)
 
     def fit(self, X, epochs=15, *, batch_size=100, lr=0.003, hbias_rate=0.03, longest=100, k=1, method="cd", shuffle=True,
@@ -77,11 +87,11 @@ class TopicRBM(RBM):
         counts = np.asarray(X.sum(0), np.float64).reshape(-1) + 1
         self.vbias.data = from_array(np.log(counts / counts.sum()).astype(self.vbias.dtype))
 
-    def transform(self, X, batch_size=1024):
+    def transform(self, X: Any, batch_size: int = 1024) -> Array:
         """Means of the topics of every document, (documents, n_topics)."""
         return training.transform(self, X, batch_size)
 
-    def top_words(self, vocabulary, count=10):
+    def top_words(self, vocabulary: Sequence[str], count: int = 10) -> list[list[str]]:
         """The words of the largest weights of each topic, a list of lists.
 
         vocabulary : the words, in the order of the columns
@@ -100,7 +110,8 @@ class TopicRBM(RBM):
         per_word = np.concatenate([h @ c + log_sum_exp(h @ W + b, -1) for h in binary_states(self.n_hidden, 1 << 11)])
         return np.array([np.logaddexp.reduce(D * per_word) for D in lengths])
 
-    def log_likelihood(self, X, betas=1000, chains=50, generator=None):
+    def log_likelihood(self, X: Any, betas: int | Array | None = 1000, chains: int = 50,
+                       generator: Generator | None = None) -> tuple[Array, Array]:
         """log p of each document as a sequence of words (float64), and of how many words.
 
         The partition function depends on the length.  Up to 20 topics it is summed exactly.  For more it is estimated by AIS, once
@@ -127,7 +138,8 @@ class TopicRBM(RBM):
         free = self.free_energy(rows).detach().array.astype(np.float64)
         return -free - np.array([log_z[int(D)] for D in lengths]), lengths
 
-    def perplexity(self, X, betas=1000, chains=50, generator=None):
+    def perplexity(self, X: Any, betas: int | Array | None = 1000, chains: int = 50,
+                   generator: Generator | None = None) -> float:
         """exp of minus the mean log-likelihood per word; the number of words for a machine that knows nothing."""
         log_p, lengths = self.log_likelihood(without_empty(X), betas, chains, generator)
         return float(np.exp(-log_p.sum() / lengths.sum()))

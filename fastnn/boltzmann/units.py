@@ -2,6 +2,10 @@
 
 ``given`` is what a chain keeps from its data: which softmax units are present, the length of a multinomial row.
 """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core.tensor import Tensor, from_array
@@ -9,8 +13,13 @@ from fastnn.nn import functional as F
 from fastnn.ops.boltzmann import bernoulli_units, categorical_units, multinomial_units, normal_noise
 from fastnn.ops.host import result
 
+if TYPE_CHECKING:
+    from typing import Any
 
-def as_rows(x, width, dtype, name="RBM"):
+    from fastnn.core.types import DType
+
+
+def as_rows(x: Any, width: int, dtype: DType, name: str = "RBM") -> Tensor:
     """A float Tensor (rows, width) of the machine's dtype; sparse matrices become dense."""
     array = x.array if isinstance(x, Tensor) else x.toarray() if hasattr(x, "toarray") else np.asarray(x)
     if array.ndim == 1:
@@ -42,7 +51,7 @@ class Bernoulli:
     def __init__(self, rbm):
         self.rbm = rbm
 
-    def rows(self, v):
+    def rows(self, v: Any) -> Tensor:
         v = as_rows(v, self.rbm.n_visible, self.rbm.weight.dtype)
         array = v.array
         # a comparison with NaN is false, so NaN fails too
@@ -64,7 +73,7 @@ class Bernoulli:
     def mean(self, y, given=None):
         return bernoulli_units(y, None, False)[0]
 
-    def sample(self, y, given=None, generator=None):
+    def sample(self, y: Any, given: Any = None, generator: Any = None) -> Tensor:
         return bernoulli_units(y, generator)[1]
 
     def log_partition(self, y, given=None):
@@ -75,7 +84,7 @@ class Bernoulli:
 class Gaussian(Bernoulli):
     """Real v_i: normal with mean y_i and variance s_i^2."""
 
-    def rows(self, v):
+    def rows(self, v: Any) -> Tensor:
         v = as_rows(v, self.rbm.n_visible, self.rbm.weight.dtype)
         check_finite(v.array, "gaussian")
         return v
@@ -92,7 +101,7 @@ class Gaussian(Bernoulli):
     def mean(self, y, given=None):
         return y
 
-    def sample(self, y, given=None, generator=None):
+    def sample(self, y: Any, given: Any = None, generator: Any = None) -> Tensor:
         noise = normal_noise(y, generator)
         return y + (noise if self.rbm.log_var is None else noise * (self.rbm.log_var * 0.5).exp())
 
@@ -107,7 +116,7 @@ class Gaussian(Bernoulli):
 class Softmax(Bernoulli):
     """One-hot groups of `categories` columns; a group of zeros is missing."""
 
-    def rows(self, v):
+    def rows(self, v: Any) -> Tensor:
         K, width = self.rbm.categories, self.rbm.n_visible
         array = v.array if isinstance(v, Tensor) else v.toarray() if hasattr(v, "toarray") else np.asarray(v)
         array = array[None] if array.ndim == 1 else array
@@ -137,7 +146,7 @@ class Softmax(Bernoulli):
     def mean(self, y, given=None):
         return categorical_units(y, self.rbm.categories, given, None, False)[0]
 
-    def sample(self, y, given=None, generator=None):
+    def sample(self, y: Any, given: Any = None, generator: Any = None) -> Tensor:
         return categorical_units(y, self.rbm.categories, given, generator)[1]
 
     def log_partition(self, y, given=None):
@@ -148,7 +157,7 @@ class Softmax(Bernoulli):
 class Multinomial(Bernoulli):
     """Counts of D draws from one softmax over all columns; the hidden bias counts D times (Replicated Softmax)."""
 
-    def rows(self, v):
+    def rows(self, v: Any) -> Tensor:
         v = as_rows(v, self.rbm.n_visible, self.rbm.weight.dtype)
         check_finite(v.array, "multinomial")
         if v.array.size and (v.array.min() < 0 or np.any(v.array != np.floor(v.array))):
@@ -162,7 +171,7 @@ class Multinomial(Bernoulli):
     def mean(self, y, given=None):
         return multinomial_units(y, self.lengths(y, given), None, False)[0]
 
-    def sample(self, y, given=None, generator=None):
+    def sample(self, y: Any, given: Any = None, generator: Any = None) -> Tensor:
         return multinomial_units(y, self.lengths(y, given), generator)[1]
 
     def lengths(self, y, given):
