@@ -12,8 +12,9 @@ from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
-from fastnn.nn.linear import empty_parameter, empty_weight, float_dtype
+from fastnn.nn.linear import empty_parameter, empty_weight
 from fastnn.nn.module import Module
+from fastnn.ops.promotion import float_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

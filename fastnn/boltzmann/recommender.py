@@ -9,9 +9,10 @@ from fastnn.core.grad_mode import no_grad
 from fastnn.core.random import randperm_array
 from fastnn.core.tensor import from_array
 from fastnn.nn import init
-from fastnn.nn.linear import empty_parameter, empty_weight, float_dtype
+from fastnn.nn.linear import empty_parameter, empty_weight
 from fastnn.nn.module import Module
 from fastnn.ops.boltzmann import bernoulli_units
+from fastnn.ops.promotion import float_dtype
 from fastnn.ops.random import rand
 from fastnn.optim import SGD
 

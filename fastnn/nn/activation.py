@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core.tensor import Parameter, from_array
-from fastnn.nn.linear import float_dtype
 from fastnn.nn.module import Module
 from fastnn.ops import activation
+from fastnn.ops.promotion import float_dtype
 
 if TYPE_CHECKING:
 

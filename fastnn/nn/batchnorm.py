@@ -8,9 +8,10 @@ import numpy as np
 from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
-from fastnn.nn.linear import empty_parameter, float_dtype
+from fastnn.nn.linear import empty_parameter
 from fastnn.nn.module import Module
 from fastnn.ops.normalization import batch_norm_tracked
+from fastnn.ops.promotion import float_dtype
 
 if TYPE_CHECKING:
     from fastnn.core.tensor import Parameter, Tensor

@@ -4,29 +4,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fastnn.core.storage import new_array
-from fastnn.core.tensor import Parameter, from_array, get_default_dtype
+from fastnn.core.tensor import Parameter, from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn.module import Module
+from fastnn.ops.promotion import float_dtype
 
 if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
     from fastnn.core.types import Device, Dims, DType, DTypeArgument
 
 __all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
-
-
-def float_dtype(device: Device, dtype: DTypeArgument) -> DType:
-    """Check the device and dtype arguments of a layer; gives the NumPy dtype of its parameters."""
-    if device is not None and getattr(device, "type", device) != "cpu":
-        raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
-    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
-    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"parameters are float32 or float64, got {dtype}")
-    return dtype
 
 
 def empty_parameter(shape: Dims, dtype: DType) -> Parameter:

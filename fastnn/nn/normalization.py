@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from fastnn.nn import functional as F
 from fastnn.nn import init
-from fastnn.nn.linear import empty_parameter, float_dtype
+from fastnn.nn.linear import empty_parameter
 from fastnn.nn.module import Module
+from fastnn.ops.promotion import float_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ import numpy as np
 from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, from_array
 from fastnn.nn import init
-from fastnn.nn.linear import float_dtype
 from fastnn.nn.module import Module
 from fastnn.nn.utils.rnn import PackedSequence
 from fastnn.ops.dropout import dropout
 from fastnn.ops.joining import cat
+from fastnn.ops.promotion import float_dtype
 from fastnn.ops.recurrent import is_regular, recurrent_layer, weights_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from fastnn.autograd import no_grad
 from fastnn.core.tensor import Parameter
 from fastnn.nn import functional as F
 from fastnn.nn import init
-from fastnn.nn.linear import empty_parameter, float_dtype
+from fastnn.nn.linear import empty_parameter
 from fastnn.nn.module import Module
+from fastnn.ops.promotion import float_dtype
 
 if TYPE_CHECKING:
     from typing import Self

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from fastnn.core.types import Device, DType, Number, Operand
+    from fastnn.core.types import Device, DType, DTypeArgument, Number, Operand
 
 BOOL, INT64 = np.dtype(np.bool_), np.dtype(np.int64)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -104,6 +104,15 @@ def check_device(device: Device) -> None:
     """Raise for anything but the CPU."""
     if device is not None and str(getattr(device, "type", device)).split(":")[0] != "cpu":
         raise RuntimeError(f"device {device} is not available, fastnn computes on the CPU only")
+
+
+def float_dtype(device: Device, dtype: DTypeArgument) -> DType:
+    """Check the device and dtype arguments of a layer; gives the NumPy dtype of its parameters."""
+    check_device(device)
+    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
+    if dtype not in (FLOAT32, FLOAT64):
+        raise TypeError(f"parameters are float32 or float64, got {dtype}")
+    return dtype
 
 
 def require_tensors(op: str, **arguments: object) -> None:
