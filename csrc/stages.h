@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <time.h>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sched.h>
@@ -28,7 +29,10 @@
 #define FN_RELAX() ((void)0)
 #endif
 
-enum { FN_SPINS = 2000 };       /* some 30 us: then the worker of a part has lost its core, perhaps to this thread */
+enum {
+    FN_EAGER = 100,         /* looks without a pause: parts of a stage end within 100 ns of each other */
+    FN_SPINS = 2000         /* some 30 us: then the worker of a part has lost its core, perhaps to this thread */
+};
 
 typedef struct {
     _Alignas(64) _Atomic int64_t claimed;       /* stages claimed so far */
@@ -58,9 +62,36 @@ static inline void fn_part_done(fn_part *part, int64_t stage) {
 static inline void fn_stage_wait(fn_part *parts, int count, int64_t stage) {
     for (int p = 0; p < count; p++)
         for (int spins = 0; atomic_load_explicit(&parts[p].done, memory_order_acquire) <= stage; spins++) {
+            if (spins < FN_EAGER) continue;
             if (spins < FN_SPINS) FN_RELAX();
             else FN_YIELD();
         }
 }
+
+/* ---- calls too short to wake anybody for ---------------------------------------------------------------------------- */
+/* A helper that has been woken spins for 30 us after a job.  Where jobs follow each other faster, one of a few microseconds gains by
+ * a second thread; after a pause, waking it would cost more than the job.  So: does this call begin close behind a row of
+ * others?  One that was shared says when it ended, as it may have paid for the waking. */
+typedef struct {
+    _Atomic int64_t last;
+    atomic_int length;
+} fn_row;
+
+static inline int64_t fn_row_clock(void) {
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static inline int fn_row_begin(fn_row *row) {
+    enum { SOON = 20000, CALLS = 8 };       /* ns */
+    const int64_t now = fn_row_clock(), since = now - atomic_exchange_explicit(&row->last, now, memory_order_relaxed);
+    int length = atomic_load_explicit(&row->length, memory_order_relaxed);
+    length = since < 0 || since > SOON ? 0 : length < CALLS ? length + 1 : CALLS;
+    atomic_store_explicit(&row->length, length, memory_order_relaxed);
+    return length == CALLS;
+}
+
+static inline void fn_row_end(fn_row *row) { atomic_store_explicit(&row->last, fn_row_clock(), memory_order_relaxed); }
 
 #endif

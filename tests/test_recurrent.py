@@ -279,6 +279,30 @@ def test_streaming_is_the_whole_sequence(kind, batch):
         np.testing.assert_allclose(values(a), values(e), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_streaming_in_a_row_is_one_thread_alone(kind, turned):
+    """Steps close behind each other are shared by two threads; (out, in) memory of the weights goes another way."""
+    layer, x = make(kind, 64, 136), fn.from_numpy(drawn(60, 1, 64))
+    if turned:
+        for p in layer.parameters():
+            p.data = fn.from_numpy(np.ascontiguousarray(values(p)))
+    before, found = fn.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            fn.set_num_threads(threads)
+            state, outputs = None, []
+            with fn.no_grad():
+                for t in range(60):
+                    output, state = layer(x[t:t + 1], state)
+                    outputs.append(output)
+            found.append(np.concatenate([values(o) for o in outputs]))
+    finally:
+        fn.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], values(layer(x)[0]))
+
+
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_cell_is_one_step_of_the_layer(name):
     layer, cell = make(name), getattr(nn, name + "Cell")(5, 7)

@@ -28,6 +28,10 @@ cdef extern from "stages.h" nogil:
     bint fn_part_claim(fn_part* part, int64_t stage)
     void fn_part_done(fn_part* part, int64_t stage)
     void fn_stage_wait(fn_part* parts, int count, int64_t stage)
+    ctypedef struct fn_row:
+        pass
+    bint fn_row_begin(fn_row* row)
+    void fn_row_end(fn_row* row)
 
 cdef enum:
     SMALL_BLOCK = 16
@@ -37,6 +41,7 @@ cdef enum:
     FEW_ROWS = 16               # rows in all of a block below which packing the weights does not pay
     GROUP_ROWS = 24             # the input side is multiplied for so many rows at a time
     PACK_BYTES = 256 * 1024     # weights that are packed by more than one thread
+    SINGLE_VECTORS = 2000       # a single step of fewer is over before a second thread has taken part
     PART_VECTORS = 1500         # multiply-adds of a vector, or reads, that are worth a thread's part of a step
 
 
@@ -125,6 +130,7 @@ cdef struct Layer:
     const void* projection              # packed, or NULL
     fn_part* parts                      # shares of the chunks in every step
     int64_t shares
+    bint single                         # one step of few rows
     int threads
 
 # A chunk: units from `first` on, their sums `columns` wide in rows of `stride`.
@@ -140,9 +146,7 @@ cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
     cdef gemm_args g
     describe(s, call, SIZES)
     l.packed = (s.T * s.rows >= FEW_ROWS or call.size[I_ROW] != 1 or call.size[W_ROW] != 1) and s.rows > 0
-    l.units = s.lanes
-    if s.gates == 1 or not (l.packed or s.rows == 1):
-        l.units = 4 * s.lanes           # a gate's columns alone: as many as a tile is wide
+    l.units = s.lanes if l.packed and s.gates > 1 else 4 * s.lanes
     l.chunks = ceil_div(s.H, l.units)
     l.span = max(1, GROUP_ROWS // max(s.rows, 1)) if l.packed and s.blocks == 1 else 1
     widest = s.gates * l.units
@@ -156,7 +160,10 @@ cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
         l.worker_bytes += aligned(gemm_scratch(s.dtype, &g, 1))
     l.threads = threads_for(call)
     l.shares = 0
-    if s.blocks == 1 and call.slot[PROJECTION] == NULL:
+    l.single = s.T == 1 and not l.packed and call.slot[PROJECTION] == NULL and vectors > SINGLE_VECTORS
+    if l.single:
+        l.threads = call.threads
+    elif s.blocks == 1 and call.slot[PROJECTION] == NULL:
         l.shares = max(1, min(s.rows * vectors // PART_VECTORS, min(l.threads, l.chunks)))
 
 
@@ -261,7 +268,7 @@ cdef void unpacked(const Layer* l, const Chunk* k, int64_t M, int64_t K, const c
     cdef fn_cell_sums f
     if bias != NULL:
         bias += k.first * e
-    if s.rows == 1 and s.gates > 1:         # then a chunk's gates are a vector each
+    if s.rows == 1 and s.gates > 1:
         if M == 0:
             return
         f.gates, f.n, f.K, f.width, f.rsb, f.load = s.gates, k.n, K, s.H, rsb, load
@@ -433,6 +440,18 @@ cdef void share_step(Layer* l, const Walk* w, int64_t share, char* scratch) noex
         step_chunk(l, w, end - 1 - i if w.step % 2 else first + i, scratch)
 
 
+cdef fn_row single_steps
+
+
+cdef void forward_once(void* context, int64_t number, int worker) noexcept nogil:
+    """One chunk of a single step."""
+    cdef Layer* l = <Layer*>context
+    cdef Walk w
+    begin_walk(&l.s, &w, 0)
+    next_step(&l.s, &w)
+    step_chunk(l, &w, number, l.workers + worker * l.worker_bytes)
+
+
 cdef void forward(fn_call* call) noexcept nogil:
     cdef Layer l
     lay_out(&l, call)
@@ -441,6 +460,13 @@ cdef void forward(fn_call* call) noexcept nogil:
         memcpy(l.bias, call.slot[B_IH], l.s.gates * l.s.H * l.s.element)
         if l.s.kind != GRU:
             l.s.cell.add(l.s.gates * l.s.H, call.slot[B_HH], l.bias)
+    if l.single:
+        if l.threads > 1 and fn_row_begin(&single_steps):
+            parallel(l.chunks, l.threads, forward_once, &l)
+            fn_row_end(&single_steps)
+        else:
+            parallel(l.chunks, 1, forward_once, &l)
+        return
     if l.shares:
         fn_parts_begin(l.parts, l.shares)
         parallel(l.shares, l.threads, forward_together, &l)
