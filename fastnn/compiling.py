@@ -76,10 +76,10 @@ def compile(model: Callable[..., Any], loss_fn: Callable[..., Any] | None = None
 class _Compiled:
     """What inference and training steps share: plans by input signature, and the way to a new one."""
 
-    def __init__(self, model, fullgraph):
+    def __init__(self, model: Any, fullgraph: bool) -> None:
         self.model = model
         self.fullgraph = fullgraph
-        self._plans = {}        # signature -> Plan, None (runs eagerly) or a count of runs so far
+        self._plans: dict[Any, Any] = {}        # signature -> Plan, None (runs eagerly) or a count of runs so far
         self._latest = None     # the plan that ran last: tried first
 
     def reset(self) -> None:
@@ -281,7 +281,8 @@ class CompiledStep(_Compiled):
     Gradients of the step are visible in each parameter's ``.grad`` afterwards, as after an eager step.
     """
 
-    def __init__(self, model, loss_fn, optimizer, max_norm=None, clip_value=None, fullgraph=False):
+    def __init__(self, model: Callable[..., Any], loss_fn: Callable[..., Any], optimizer: Optimizer,
+                 max_norm: float | None = None, clip_value: float | None = None, fullgraph: bool = False) -> None:
         super().__init__(model, fullgraph)
         self.loss_fn, self.optimizer = loss_fn, optimizer
         self.max_norm, self.clip_value = max_norm, clip_value

@@ -1,4 +1,8 @@
 """Contrastive losses: CD-k, persistent CD, fast PCD and parallel tempering, with centering, sparsity and dropout."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.autograd.function import Function
@@ -8,14 +12,23 @@ from fastnn.nn import functional as F
 from fastnn.ops import boltzmann
 from fastnn.ops.random import bernoulli, rand
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.boltzmann.rbm import RBM
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Array, Generator
+
 # Sampler states, outside state_dict: chains, fast weights of FPCD, offsets of centering, running hidden activity.
 SAMPLER_BUFFERS = ("chains", "chain_given", "fast_weight", "fast_hbias", "fast_vbias", "visible_offset", "hidden_offset",
                    "activity")
 METHODS = ("cd", "pcd", "fpcd", "pt")
 
 
-def contrastive_loss(rbm, v, k=1, method="cd", *, chains=None, generator=None, centering=False, sparsity_target=None,
-                     sparsity_cost=1.0, sparsity_decay=0.95, dropout=0.0, fast_lr=0.1, fast_decay=0.95, temperatures=10):
+def contrastive_loss(rbm: RBM, v: Any, k: int = 1, method: str = "cd", *, chains: int | None = None,
+                     generator: Generator | None = None, centering: bool = False, sparsity_target: float | None = None,
+                     sparsity_cost: float = 1.0, sparsity_decay: float = 0.95, dropout: float = 0.0,
+                     fast_lr: float = 0.1, fast_decay: float = 0.95, temperatures: int = 10) -> Tensor:
     r"""mean F(data) - mean F(sample), the sample taken as constant: its gradient is that of CD, PCD, FPCD or PT.
 
     The value is no likelihood and may fall while the likelihood falls; judge by `ais_log_partition` or `score`.
@@ -275,7 +288,7 @@ def sparsity(rbm, v, target, cost, decay):
 
 
 # ---- pseudo-likelihood -------------------------------------------------------------------------------------------------
-def pseudo_log_likelihood(rbm, v):
+def pseudo_log_likelihood(rbm: RBM, v: Any) -> Array:
     """Sum of log p(v_i | rest) per row, a float64 array: x is updated by one column of W per alternative."""
     if rbm.visible == "softmax":
         return softmax_pseudo_likelihood(rbm, v)

@@ -79,8 +79,10 @@ class DBN(Module):
         epochs, lr : a number, or one per layer
         callbacks : functions (layer, epoch, rbm, mean loss)
         """
-        for n, rbm in enumerate(self.rbms):
-            layer_epochs, rate = (x[n] if isinstance(x, list | tuple) else x for x in (epochs, lr))
+        given: Any = (epochs, lr)
+        rbms: Any = self.rbms
+        for n, rbm in enumerate(rbms):
+            layer_epochs, rate = (x[n] if isinstance(x, list | tuple) else x for x in given)
             watch = [lambda epoch, machine, loss, f=f, n=n: f(n, epoch, machine, loss) for f in callbacks]
             fit(rbm, X, layer_epochs, lr=rate, batch_size=batch_size, callbacks=watch, **options)
             if n + 1 < len(self.rbms):
@@ -112,7 +114,8 @@ class DBN(Module):
 
     def up_down(self, X: Any, epochs: int = 10, **options: Any) -> Self:
         """Fine-tune all layers as one generative model: see `fastnn.boltzmann.up_down.fit`."""
-        return up_down.fit(self, X, epochs, **options)
+        up_down.fit(self, X, epochs, **options)
+        return self
 
     def log_prob_bound(self, v: Tensor | Array, log_z: float | None = None, draws: int = 100,
                        generator: Generator | None = None) -> Tensor:

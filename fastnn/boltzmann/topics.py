@@ -13,6 +13,12 @@ from fastnn.ops.random import rand
 from fastnn.optim import Adam
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Self
+
+    from fastnn.core.types import Array, Generator
+
+if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
@@ -52,8 +58,9 @@ class TopicRBM(RBM):
     def __init__(self, n_words: int, n_topics: int, device: Device = None, dtype: DTypeArgument = None) -> None:
         super().__init__(n_words, n_topics, "multinomial", device=device, dtype=dtype)
 
-    def fit(self, X, epochs=15, *, batch_size=100, lr=0.003, hbias_rate=0.03, longest=100, k=1, method="cd", shuffle=True,
-            callbacks=(), generator=None, **options):
+    def fit(self, X: Any, epochs: int = 15, *, batch_size: int = 100, lr: float = 0.003, hbias_rate: float = 0.03,
+            longest: int | None = 100, k: int = 1, method: str = "cd", shuffle: bool = True,
+            callbacks: Sequence[Callable[..., Any]] = (), generator: Generator | None = None, **options: Any) -> Self:
         """Train on word counts; vbias starts at the log frequencies of the words.
 
         Parameters
@@ -77,12 +84,13 @@ class TopicRBM(RBM):
             X = thinned(X, longest, generator)
         if not np.any(self.vbias.array):
             self.init_from_frequencies(X)
-        optimizer = Adam([{"params": [self.weight, self.vbias]}, {"params": [self.hbias], "lr": lr * hbias_rate}], lr=lr)
+        groups: list[dict[str, Any]] = [{"params": [self.weight, self.vbias]}, {"params": [self.hbias], "lr": lr * hbias_rate}]
+        optimizer = Adam(groups, lr=lr)
         training.fit(self, X, epochs, batch_size=batch_size, k=k, method=method, shuffle=shuffle, optimizer=optimizer,
                      callbacks=callbacks, generator=generator, **options)
         return self
 
-    def init_from_frequencies(self, X):
+    def init_from_frequencies(self, X: Any) -> None:
         """Set vbias to the log frequencies of the words, each word seen once more."""
         counts = np.asarray(X.sum(0), np.float64).reshape(-1) + 1
         self.vbias.data = from_array(np.log(counts / counts.sum()).astype(self.vbias.dtype))
@@ -101,7 +109,7 @@ class TopicRBM(RBM):
         order = np.argsort(-self.weight.array, axis=1, kind="stable")[:, :count]
         return [[str(vocabulary[word]) for word in row] for row in order]
 
-    def log_partitions(self, lengths):
+    def log_partitions(self, lengths: Any) -> Array:
         """log Z for each of some lengths, by one enumeration of the topics, at most 20 (float64)."""
         if self.n_hidden > MOST_ENUMERATED:
             raise ValueError(f"TopicRBM.log_partitions: enumeration is for at most {MOST_ENUMERATED} topics, this machine has "
@@ -131,7 +139,7 @@ class TopicRBM(RBM):
         lengths = rows.array.sum(1).astype(np.int64)
         different = np.unique(lengths)
         if self.n_hidden <= MOST_ENUMERATED:
-            estimates = self.log_partitions(different)
+            estimates = self.log_partitions(different).tolist()
         else:
             estimates = [self.ais_log_partition(betas, chains, given=int(D), generator=generator).value for D in different]
         log_z = dict(zip(different.tolist(), estimates, strict=True))

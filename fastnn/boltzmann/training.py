@@ -1,12 +1,25 @@
 """Training a machine on rows of data by a compiled step."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.boltzmann.units import as_rows
+from fastnn.compiling import CompiledStep
 from fastnn.compiling import compile as compile_step
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.random import randperm_array
 from fastnn.nn.module import Module
 from fastnn.optim import SGD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from fastnn.boltzmann.rbm import RBM
+    from fastnn.core.types import Array, Generator
+    from fastnn.optim import Optimizer
 
 # Learning rates per kind (Hinton, 2010): real-valued units diverge at the rate that binary ones like.
 RATES = {"bernoulli": 0.1, "softmax": 0.05, "multinomial": 0.001, "gaussian": 0.001}
@@ -23,7 +36,7 @@ class Rows(Module):
         return None
 
 
-def compiled_step(rbm, optimizer, k=1, method="cd", **options):
+def compiled_step(rbm: RBM, optimizer: Optimizer, k: int = 1, method: str = "cd", **options: Any) -> CompiledStep:
     """A compiled update: ``loss = step(v)``, and ``step.run_epoch(X, batch_size=...)`` for whole epochs.
 
     Learning-rate changes are seen by the next step; options as in `contrastive_loss`.
@@ -31,8 +44,10 @@ def compiled_step(rbm, optimizer, k=1, method="cd", **options):
     return compile_step(Rows(rbm), lambda output, v: rbm.contrastive_loss(v, k, method, **options), optimizer)
 
 
-def fit(rbm, X, epochs=10, *, batch_size=100, lr=None, k=1, method="cd", momentum=0.5, final_momentum=0.9, weight_decay=2e-4,
-        final_lr=None, shuffle=True, optimizer=None, callbacks=(), generator=None, **options):
+def fit(rbm: RBM, X: Any, epochs: int = 10, *, batch_size: int = 100, lr: float | None = None, k: int = 1,
+        method: str = "cd", momentum: float = 0.5, final_momentum: float = 0.9, weight_decay: float = 2e-4,
+        final_lr: float | None = None, shuffle: bool = True, optimizer: Optimizer | None = None,
+        callbacks: Sequence[Callable[..., Any]] = (), generator: Generator | None = None, **options: Any) -> RBM:
     """Train `rbm` on the rows of X.
 
     Parameters
@@ -58,7 +73,7 @@ def fit(rbm, X, epochs=10, *, batch_size=100, lr=None, k=1, method="cd", momentu
     """
     rate = lr if lr is not None else min(RATES[rbm.visible], 0.001 if rbm.hidden == "relu" else 1)
     own = optimizer is None
-    if own:
+    if optimizer is None:
         optimizer = SGD(rbm.param_groups(weight_decay=weight_decay), lr=rate, momentum=momentum)
     rows = None if hasattr(X, "toarray") else rbm.units.rows(X)
     step = compiled_step(rbm, optimizer, k, method, generator=generator, **options) if compilable(rbm, method, options) else None
@@ -106,7 +121,7 @@ def eager_epoch(rbm, X, optimizer, batch_size, shuffle, generator, k, method, op
     return np.array(losses)
 
 
-def transform(rbm, X, batch_size=4096):
+def transform(rbm: RBM, X: Any, batch_size: int = 4096) -> Array:
     """Means of the hidden units of many rows, an array."""
     with no_grad():
         return np.concatenate([rbm(X[first:first + batch_size]).array for first in range(0, X.shape[0], batch_size)])

@@ -1,4 +1,8 @@
 """Fine-tuning a whole deep belief network by the up-down algorithm, and the bound that it raises."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.boltzmann.training import Rows, end_of_epoch
@@ -7,6 +11,15 @@ from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
 from fastnn.optim import SGD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from fastnn.boltzmann.dbn import DBN
+    from fastnn.core.tensor import Tensor
+    from fastnn.core.types import Generator
+    from fastnn.optim import Optimizer
 
 
 def check_kinds(dbn, name):
@@ -31,7 +44,7 @@ def surprise(kind, inputs, target):
     return F.binary_cross_entropy_with_logits(inputs, target, reduction="sum") * (1 / rows)
 
 
-def up_down_loss(dbn, v, k=1, generator=None):
+def up_down_loss(dbn: DBN, v: Any, k: int = 1, generator: Generator | None = None) -> Tensor:
     """A loss whose gradient is the step of the up-down algorithm (contrastive wake-sleep).
 
     Wake: states are drawn upwards by the recognition weights, the generative ones learn to reproduce the layer below.  The top machine
@@ -81,7 +94,9 @@ def up_down_loss(dbn, v, k=1, generator=None):
     return loss
 
 
-def fit(dbn, X, epochs=10, *, lr=0.01, momentum=0.5, batch_size=100, k=1, shuffle=True, optimizer=None, callbacks=(), generator=None):
+def fit(dbn: DBN, X: Any, epochs: int = 10, *, lr: float = 0.01, momentum: float = 0.5, batch_size: int = 100,
+        k: int = 1, shuffle: bool = True, optimizer: Optimizer | None = None,
+        callbacks: Sequence[Callable[..., Any]] = (), generator: Generator | None = None) -> DBN:
     """Train all layers together on the rows of X, after `pretrain`.
 
     Parameters
@@ -123,7 +138,8 @@ def log_density(kind, inputs, target):
     return (t * x - np.logaddexp(0, x)).sum(1)
 
 
-def log_prob_bound(dbn, v, log_z=None, draws=100, generator=None):
+def log_prob_bound(dbn: DBN, v: Any, log_z: float | None = None, draws: int = 100,
+                   generator: Generator | None = None) -> Tensor:
     """A lower bound of log p(v): the mean over draws of h from the up-pass of log p(v, h) - log q(h|v)."""
     check_kinds(dbn, "log_prob_bound")
     if draws < 1:

@@ -4,12 +4,18 @@ Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", 
 https://doi.org/10.24432/C50P49, the 1797 rows of ``optdigits.tes``.  Licence: Creative Commons Attribution 4.0
 International (CC BY 4.0).  Changed: the text file was packed into ``digits.npz``; no value was touched.
 """
+from __future__ import annotations
+
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def load_digits():
+
+def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read the bundled digits, in the order of the original file.
 
     Returns

@@ -3,18 +3,24 @@
 A file is two zero bytes, one byte for the type, one for the number of dimensions, each dimension as a big-endian
 32-bit number, then the values in C order, big-endian (http://yann.lecun.com/exdb/mnist).
 """
+from __future__ import annotations
+
 import gzip
 import math
 import os
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fastnn.core.types import Array
 
 # Third byte of the magic number -> type of the values in the file.
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path):
+def read_idx(path: str | os.PathLike[str]) -> Array:
     """Read an IDX file, plain or compressed with gzip.
 
     Parameters

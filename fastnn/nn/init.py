@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -16,12 +16,16 @@ from fastnn.core.tensor import from_array
 from fastnn.ops import random
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from fastnn.core.tensor import Tensor
     from fastnn.core.types import Generator
 
 __all__ = ["calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
            "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]
 
+F = TypeVar("F", bound="Callable[..., Any]")
 LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid")
 
 
@@ -248,7 +252,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     return tensor
 
 
-def _old_name(function):
+def _old_name(function: F) -> F:
     """The function under its old name, with a warning."""
     name = function.__name__[:-1]
 
@@ -258,7 +262,7 @@ def _old_name(function):
         return function(*args, **kwargs)
     deprecated_init.__name__ = name
     deprecated_init.__doc__ = f"Deprecated: use `{function.__name__}`."
-    return deprecated_init
+    return cast("F", deprecated_init)
 
 
 uniform = _old_name(uniform_)

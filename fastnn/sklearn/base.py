@@ -1,8 +1,11 @@
 """What the estimators share: their data, their random numbers, the parameters of a machine as scikit-learn's attributes."""
+from __future__ import annotations
+
 import sys
 import time
 import warnings
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -16,6 +19,11 @@ from fastnn.core.random import Generator, fork_rng
 from fastnn.core.tensor import from_array
 from fastnn.nn import init
 from fastnn.optim import SGD
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from fastnn.core.types import Array
 
 
 def whole(value, name, least=1):
@@ -162,7 +170,7 @@ class MachineTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                     momentum=self.momentum, final_momentum=self.momentum, weight_decay=self.weight_decay,
                     generator=self.generator_, sparsity_target=self.sparsity_target)
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train a new machine on the rows of X; what an earlier `fit` learned is forgotten.
 
         Parameters
@@ -186,7 +194,7 @@ class MachineTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         training.fit(self.rbm_, X, self.n_iter, callbacks=callbacks, **self._options())
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
         """One pass over the rows of X, in batches of `batch_size`; chains and momentum go on from the call before."""
         first = "rbm_" not in vars(self)
         X = floats(self, X, reset=first)
@@ -205,27 +213,27 @@ class MachineTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             self.optimizer_.step()
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Array:
         """The means of the hidden units, (n_samples, n_components)."""
         check_is_fitted(self)
         return training.transform(self.rbm_, floats(self, X, reset=False))
 
-    def gibbs(self, v, k=1):
+    def gibbs(self, v: Any, k: int = 1) -> Array:
         """The visible units after k Gibbs steps from v."""
         check_is_fitted(self)
         return self.rbm_.gibbs(v, k, generator=self.generator_).array
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Any) -> Array:
         """The means of the visible units given the means of the hidden ones given X."""
         check_is_fitted(self)
         return self.rbm_.reconstruct(floats(self, X, reset=False)).array
 
-    def free_energy(self, X):
+    def free_energy(self, X: Any) -> Array:
         """F(v) of every row; -F(v) is log p(v) without the constant log Z."""
         check_is_fitted(self)
         return self.rbm_.free_energy(floats(self, X, reset=False)).detach().array
 
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> Array:
         """A measure of every row; see the class."""
         check_is_fitted(self)
         return self._score(floats(self, X, reset=False))

@@ -1,4 +1,8 @@
 """Classification by a Boltzmann machine with label units."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -12,6 +16,11 @@ from fastnn.nn import functional as F
 from fastnn.optim import Adam
 from fastnn.sklearn.base import generator_of, positive, whole
 from fastnn.sklearn.dbn import train_epoch
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from fastnn.core.types import Array
 
 __all__ = ["ClassRBMClassifier"]
 
@@ -45,7 +54,8 @@ class ClassRBMClassifier(ClassifierMixin, BaseEstimator):
     'a'
     """
 
-    def __init__(self, n_components=100, *, learning_rate=0.01, batch_size=100, n_iter=20, weight_decay=0.0, random_state=None):
+    def __init__(self, n_components: int = 100, *, learning_rate: float = 0.01, batch_size: int = 100, n_iter: int = 20,
+                 weight_decay: float = 0.0, random_state: Any = None) -> None:
         self.n_components = n_components
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -53,7 +63,7 @@ class ClassRBMClassifier(ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.random_state = random_state
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> Self:
         """Maximise log p(y|x) of the rows."""
         for name, least in (("n_components", 1), ("n_iter", 0), ("batch_size", 1)):
             whole(getattr(self, name), name, least)
@@ -71,7 +81,7 @@ class ClassRBMClassifier(ClassifierMixin, BaseEstimator):
                             for _ in range(self.n_iter)]
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes, (n_samples, n_classes)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
@@ -80,7 +90,7 @@ class ClassRBMClassifier(ClassifierMixin, BaseEstimator):
         p = np.exp(y - y.max(1, keepdims=True))
         return p / p.sum(1, keepdims=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Array:
         """The most probable class of every row."""
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]

@@ -1,4 +1,8 @@
 """Deep belief networks as classifier and regressor: pre-trained without labels, fine-tuned with them."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -11,6 +15,12 @@ from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
 from fastnn.optim import Adam
 from fastnn.sklearn.base import generator_of, positive, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Self
+
+    from fastnn.core.types import Array
 
 __all__ = ["DBNClassifier", "DBNRegressor"]
 
@@ -34,9 +44,10 @@ def train_epoch(model, X, target, loss, optimizer, batch_size, generator):
 class FineTuned(BaseEstimator):
     """A stack of machines that becomes a network with one output layer more."""
 
-    def __init__(self, hidden_layer_sizes=(256,), *, visible="bernoulli", hidden="bernoulli", pretrain_iter=10,
-                 pretrain_learning_rate=None, n_iter=20, learning_rate=0.001, batch_size=100, weight_decay=0.0, dropout=0.0,
-                 random_state=None):
+    def __init__(self, hidden_layer_sizes: Sequence[int] = (256,), *, visible: str = "bernoulli",
+                 hidden: str = "bernoulli", pretrain_iter: int = 10, pretrain_learning_rate: float | None = None,
+                 n_iter: int = 20, learning_rate: float = 0.001, batch_size: int = 100, weight_decay: float = 0.0,
+                 dropout: float = 0.0, random_state: Any = None) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.visible = visible
         self.hidden = hidden
@@ -74,7 +85,7 @@ class FineTuned(BaseEstimator):
         with no_grad():
             return self.network_(from_array(X)).array
 
-    def features(self, X):
+    def features(self, X: Any) -> Array:
         """The activations of the last hidden layer of the network, as fine-tuned."""
         check_is_fitted(self, "network_")
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
@@ -124,7 +135,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
     'a'
     """
 
-    def fit(self, X, y, unlabelled=None):
+    def fit(self, X: Any, y: Any, unlabelled: Any = None) -> Self:
         """Pre-train on X, or on the rows `unlabelled` where they are given; then fine-tune on X and y."""
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         y = column_or_1d(y, warn=True)
@@ -132,13 +143,13 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         self.classes_, codes = np.unique(y, return_inverse=True)
         return self._fit(X, codes.astype(np.int64), len(self.classes_), unlabelled, F.cross_entropy)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes, (n_samples, n_classes)."""
         y = self._outputs(X).astype(np.float64)
         p = np.exp(y - y.max(1, keepdims=True))
         return p / p.sum(1, keepdims=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Array:
         """The most probable class of every row."""
         best = self._outputs(X).argmax(1)
         return self.classes_[best]
@@ -156,7 +167,7 @@ class DBNRegressor(RegressorMixin, FineTuned):
     True
     """
 
-    def fit(self, X, y, unlabelled=None):
+    def fit(self, X: Any, y: Any, unlabelled: Any = None) -> Self:
         """Pre-train on X, or on the rows `unlabelled` where they are given; then fine-tune on X and y (one or more columns)."""
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), multi_output=True, y_numeric=True)
         self._columns = y.ndim == 2
@@ -171,7 +182,7 @@ class DBNRegressor(RegressorMixin, FineTuned):
         tags.target_tags.multi_output = True
         return tags
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Array:
         """The expected target of every row."""
         y = self._outputs(X) * self.target_scale_ + self.target_mean_
         return y if self._columns else y[:, 0]

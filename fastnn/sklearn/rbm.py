@@ -1,8 +1,18 @@
 """Restricted Boltzmann machines as transformers."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.boltzmann.rbm import RBM
 from fastnn.sklearn.base import DropInRBM, MachineTransformer, new_machine, warn_outside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Self
+
+    from fastnn.core.types import Array
 
 __all__ = ["BernoulliRBM", "GaussianRBM"]
 
@@ -57,8 +67,10 @@ class BernoulliRBM(MachineTransformer):
 
     _monitored = "pseudo-likelihood"
 
-    def __init__(self, n_components=256, *, learning_rate=0.1, batch_size=10, n_iter=10, verbose=0, random_state=None,
-                 method="pcd", k=1, momentum=0.0, weight_decay=0.0, sparsity_target=None, shuffle=False, callbacks=()):
+    def __init__(self, n_components: int = 256, *, learning_rate: float = 0.1, batch_size: int = 10, n_iter: int = 10,
+                 verbose: int = 0, random_state: Any = None, method: str = "pcd", k: int = 1, momentum: float = 0.0,
+                 weight_decay: float = 0.0, sparsity_target: float | None = None, shuffle: bool = False,
+                 callbacks: Sequence[Callable[..., Any]] = ()) -> None:
         self.n_components = n_components
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -82,12 +94,12 @@ class BernoulliRBM(MachineTransformer):
     def _score(self, X):
         return self.rbm_.pseudo_log_likelihood(X).array
 
-    def gibbs(self, v, k=1):
+    def gibbs(self, v: Any, k: int = 1) -> Array:
         """The visible units after k Gibbs steps from v, an array of bool."""
         return super().gibbs(v, k).astype(bool)
 
     @classmethod
-    def from_sklearn(cls, other, **parameters):
+    def from_sklearn(cls, other: Any, **parameters: Any) -> Self:
         """An estimator with the parameters and weights of a fitted scikit-learn `BernoulliRBM`.
 
         Examples
@@ -143,9 +155,11 @@ class GaussianRBM(MachineTransformer):
 
     _monitored = "-free energy"
 
-    def __init__(self, n_components=256, *, learning_rate=0.001, batch_size=10, n_iter=10, verbose=0, random_state=None,
-                 hidden="bernoulli", learn_sigma=False, method="cd", k=1, momentum=0.5, weight_decay=2e-4, sparsity_target=None,
-                 shuffle=True, callbacks=()):
+    def __init__(self, n_components: int = 256, *, learning_rate: float = 0.001, batch_size: int = 10, n_iter: int = 10,
+                 verbose: int = 0, random_state: Any = None, hidden: str = "bernoulli", learn_sigma: bool = False,
+                 method: str = "cd", k: int = 1, momentum: float = 0.5, weight_decay: float = 2e-4,
+                 sparsity_target: float | None = None, shuffle: bool = True,
+                 callbacks: Sequence[Callable[..., Any]] = ()) -> None:
         self.n_components = n_components
         self.learning_rate = learning_rate
         self.batch_size = batch_size

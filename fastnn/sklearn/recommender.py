@@ -1,4 +1,8 @@
 """Recommending by a machine of ratings."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -6,6 +10,12 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn.boltzmann.recommender import RatingRBM, Ratings
 from fastnn.core.random import fork_rng
 from fastnn.sklearn.base import generator_of, positive, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Self
+
+    from fastnn.core.types import Array
 
 __all__ = ["RBMRecommender"]
 
@@ -43,8 +53,9 @@ class RBMRecommender(BaseEstimator):
     (1, 2)
     """
 
-    def __init__(self, n_components=50, *, scale=None, conditional=True, learning_rate=0.02, batch_size=64, n_iter=15, k=1,
-                 momentum=0.9, weight_decay=0.01, shrinkage=5.0, random_state=None):
+    def __init__(self, n_components: int = 50, *, scale: Sequence[float] | None = None, conditional: bool = True,
+                 learning_rate: float = 0.02, batch_size: int = 64, n_iter: int = 15, k: int = 1, momentum: float = 0.9,
+                 weight_decay: float = 0.01, shrinkage: float = 5.0, random_state: Any = None) -> None:
         self.n_components = n_components
         self.scale = scale
         self.conditional = conditional
@@ -57,7 +68,7 @@ class RBMRecommender(BaseEstimator):
         self.shrinkage = shrinkage
         self.random_state = random_state
 
-    def fit(self, ratings, y=None):
+    def fit(self, ratings: Any, y: Any = None) -> Self:
         """Learn from a sparse matrix (users, items) or from (users, items, values)."""
         for name, least in (("n_components", 1), ("batch_size", 1), ("n_iter", 0), ("k", 1)):
             whole(getattr(self, name), name, least)
@@ -74,17 +85,17 @@ class RBMRecommender(BaseEstimator):
                       weight_decay=self.weight_decay, generator=generator)
         return self
 
-    def predict(self, user_ratings, items=None):
+    def predict(self, user_ratings: Any, items: Any = None) -> Array:
         """Expected ratings of `items` (default all) by users of whom `user_ratings` is known, (users, items)."""
         check_is_fitted(self)
         return self.rbm_.predict(user_ratings, items)
 
-    def recommend(self, user_ratings, count=10):
+    def recommend(self, user_ratings: Any, count: int = 10) -> Array:
         """The best items that each user has not rated, (users, count); -1 where there are no more."""
         check_is_fitted(self)
         return self.rbm_.recommend(user_ratings, count)
 
-    def transform(self, user_ratings):
+    def transform(self, user_ratings: Any) -> Array:
         """The hidden means of each user, (users, n_components)."""
         check_is_fitted(self)
         return self.rbm_.transform(user_ratings)

@@ -1,10 +1,20 @@
 """Topics of word counts as a transformer."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.boltzmann.topics import TopicRBM
 from fastnn.sklearn.base import floats, generator_of, new_machine, positive, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Self
+
+    from fastnn.core.types import Array
 
 __all__ = ["ReplicatedSoftmax"]
 
@@ -40,7 +50,8 @@ class ReplicatedSoftmax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     (4, 2)
     """
 
-    def __init__(self, n_components=50, *, learning_rate=0.003, batch_size=100, n_iter=15, longest=100, k=1, random_state=None):
+    def __init__(self, n_components: int = 50, *, learning_rate: float = 0.003, batch_size: int = 100, n_iter: int = 15,
+                 longest: int | None = 100, k: int = 1, random_state: Any = None) -> None:
         self.n_components = n_components
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -49,7 +60,7 @@ class ReplicatedSoftmax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.k = k
         self.random_state = random_state
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from counts, dense or CSR, (documents, words)."""
         for name, least in (("n_components", 1), ("batch_size", 1), ("n_iter", 0), ("k", 1)):
             whole(getattr(self, name), name, least)
@@ -62,7 +73,7 @@ class ReplicatedSoftmax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self
 
     @property
-    def components_(self):
+    def components_(self) -> Array:
         """The weights (n_components, n_features)."""
         check_is_fitted(self, "rbm_")
         return self.rbm_.weight.array
@@ -71,22 +82,23 @@ class ReplicatedSoftmax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _n_features_out(self):
         return self.rbm_.n_hidden
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Array:
         """The means of the topics, (documents, n_components)."""
         check_is_fitted(self, "rbm_")
         return self.rbm_.transform(floats(self, X, reset=False))
 
-    def perplexity(self, X, betas=1000, chains=50):
+    def perplexity(self, X: Any, betas: int | Array = 1000, chains: int = 50) -> float:
         """Perplexity per word, exact up to 20 topics: see `TopicRBM.perplexity`."""
         check_is_fitted(self, "rbm_")
         return self.rbm_.perplexity(floats(self, X, reset=False), betas, chains, generator_of(self.random_state))
 
-    def top_words(self, vocabulary=None, count=10):
+    def top_words(self, vocabulary: Sequence[str] | None = None, count: int = 10) -> list[list[Any]]:
         """The words of the largest weights of each topic; the vocabulary is by default the names of the columns in `fit`."""
         check_is_fitted(self, "rbm_")
-        if vocabulary is None:
-            vocabulary = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        return self.rbm_.top_words(vocabulary, count)
+        names: Any = vocabulary
+        if names is None:
+            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        return self.rbm_.top_words(names, count)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
