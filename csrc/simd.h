@@ -46,6 +46,14 @@ FN_INLINE void vstore_f(float *p, vf v) { memcpy(p, &v, sizeof v); }
 FN_INLINE void vstore_d(double *p, vd v) { memcpy(p, &v, sizeof v); }
 FN_INLINE void vstore_i(int32_t *p, vi v) { memcpy(p, &v, sizeof v); }
 
+/* Stores past the caches, for results too large to be found there again; p on a vector's boundary.  FN_STREAM_END() before
+ * another thread may read them. */
+#ifndef FN_HAS_STREAM
+FN_INLINE void vstream_f(float *p, vf v) { vstore_f(p, v); }
+FN_INLINE void vstream_d(double *p, vd v) { vstore_d(p, v); }
+#define FN_STREAM_END() ((void)0)
+#endif
+
 /* Bit select: mask lanes are all ones or all zeros. */
 FN_INLINE vf vselect_f(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
 FN_INLINE vd vselect_d(vl mask, vd a, vd b) { return (vd)(((vl)a & mask) | ((vl)b & ~mask)); }

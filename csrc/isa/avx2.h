@@ -30,3 +30,8 @@ static inline vf vload_n_f(const float *p, int n) { return (vf)_mm256_maskload_p
 static inline vd vload_n_d(const double *p, int n) { return (vd)_mm256_maskload_pd(p, fn_tail_d(n)); }
 static inline void vstore_n_f(float *p, vf v, int n) { _mm256_maskstore_ps(p, fn_tail_f(n), (__m256)v); }
 static inline void vstore_n_d(double *p, vd v, int n) { _mm256_maskstore_pd(p, fn_tail_d(n), (__m256d)v); }
+
+#define FN_HAS_STREAM 1
+static inline void vstream_f(float *p, vf v) { _mm256_stream_ps(p, (__m256)v); }
+static inline void vstream_d(double *p, vd v) { _mm256_stream_pd(p, (__m256d)v); }
+#define FN_STREAM_END() _mm_sfence()

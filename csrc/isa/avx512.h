@@ -39,3 +39,8 @@ static inline vf vlookup_f(const float *table, vi index) {
 static inline vf vlookup16_f(const float *table, vi index) {
     return (vf)_mm512_permutexvar_ps((__m512i)index, _mm512_loadu_ps(table));
 }
+
+#define FN_HAS_STREAM 1
+static inline void vstream_f(float *p, vf v) { _mm512_stream_ps(p, (__m512)v); }
+static inline void vstream_d(double *p, vd v) { _mm512_stream_pd(p, (__m512d)v); }
+#define FN_STREAM_END() _mm_sfence()

@@ -30,3 +30,8 @@ static inline vd vround_d(vd a) {
     vd r = (a + magic) - magic;
     return (vd)(((vl)r & large) | ((vl)a & ~large));
 }
+
+#define FN_HAS_STREAM 1
+static inline void vstream_f(float *p, vf v) { _mm_stream_ps(p, (__m128)v); }
+static inline void vstream_d(double *p, vd v) { _mm_stream_pd(p, (__m128d)v); }
+#define FN_STREAM_END() _mm_sfence()

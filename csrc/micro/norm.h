@@ -16,10 +16,11 @@ typedef struct fn_norm_table {
     void (*column_moment)(int64_t rows, int64_t C, const void *x, double *moment);
     void (*column_merge)(int64_t C, double seen, double count, const double *more, double *moment);    /* joins moments */
     void (*column_affine)(int64_t rows, int64_t C, const void *x, const void *mean, const void *scale, const void *shift,
-                          void *y);
-    void (*column_sums)(int64_t rows, int64_t C, const void *g, const void *x, const void *mean, double *sums);
-    void (*column_affine_bwd)(int64_t rows, int64_t C, const void *g, const void *x, const void *mean, const void *a,
-                              const void *b, const void *c, void *dx);
+                          int relu, int stream, void *y);       /* stream: y goes past the caches */
+    /* gate, or NULL: the output of a relu behind the normalisation; g arrives where it is positive */
+    void (*column_sums)(int64_t rows, int64_t C, const void *g, const void *gate, const void *x, const void *mean, double *sums);
+    void (*column_affine_bwd)(int64_t rows, int64_t C, const void *g, const void *gate, const void *x, const void *mean,
+                              const void *a, const void *b, const void *c, int stream, void *dx);
     /* layer and RMS normalisation (rms: mean is 0): weight and shift per element, or NULL */
     void (*layer)(int rms, int64_t rows, int64_t n, double eps, const void *x, const void *w, const void *b, void *y,
                   void *mean, void *rstd);

@@ -21,6 +21,7 @@ typedef struct fn_pool_back {
     int64_t count, C;
     const void *dy;
     const void *index;          /* maxima: only where index[p] == at + p * atstep */
+    const void *gate;           /* and where the maximum is positive; or NULL */
     int64_t at, atstep;
     void *dx;
     int64_t xstep;
@@ -28,11 +29,22 @@ typedef struct fn_pool_back {
     const double *divisor;
 } fn_pool_back;
 
+/* Maxima of windows that tile a source row, `columns` pixels each: every pixel of the row's windows is overwritten. */
+typedef struct fn_pool_tile {
+    int64_t count, C, columns;
+    const void *dy;
+    const void *index;
+    const void *gate;           /* the maxima: dy arrives where they are positive; or NULL */
+    int64_t at;                 /* the index of the row's first pixel */
+    void *dx;
+} fn_pool_tile;
+
 typedef struct fn_pool_table {
     void (*maximum)(const fn_pool_run *s);
     void (*average)(const fn_pool_run *s);
     void (*maximum_back)(const fn_pool_back *s);
     void (*average_back)(const fn_pool_back *s);
+    void (*maximum_tile)(const fn_pool_tile *s);
 } fn_pool_table;
 
 #endif

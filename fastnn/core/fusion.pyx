@@ -4,25 +4,31 @@ A fused call computes the same bits as the calls it replaces.  To add a pattern,
 i + 1 and returns the names it joined (or None), and list it in PATTERNS.
 """
 from libc.stdint cimport int64_t
-from libc.string cimport memmove
+from libc.string cimport memmove, strcmp
 
 from fastnn.core.launch cimport Launch
 from fastnn.core.recording cimport INSIDE, Place, Recording
 from fastnn.kernels.conv cimport (
     G_, N_, NORM_, NORM_BIAS_, NORM_MEAN_, NORM_VAR_, NORM_WEIGHT_, O_, OUT_, RELU_, RESIDUAL_, takes_norm, Y_)
-from fastnn.kernels.native cimport FN_SLOTS
+from fastnn.kernels.native cimport FN_IN, FN_SLOTS, fn_call
 from fastnn.kernels.pointwise cimport binary_code, unary_code
 
 cdef int RELU = unary_code("relu"), ADD = binary_code("add")
 
-# size[] and slots of "matmul" (kernels/gemm.pyx), "unary" and "binary" (kernels/pointwise.pyx), "batch_norm_eval_fwd" (kernels/norm.pyx)
+# size[] and slots of the kernels that take part, as their drivers in kernels/ read them.
 cdef enum:
     M, N
     MATMUL_RELU = 9
     MATMUL_C = 3
     UNARY_CODE = 0, UNARY_N, UNARY_X = 0, UNARY_Y
+    SAVED = 0, GRADIENT, DX             # unary_gradient
     BINARY_CODE = 0, BINARY_AXES, BINARY_N, BINARY_STEPS = 8, BINARY_OPERAND_AXES = 6, BINARY_Z = 2
-    NORM_ROWS = 0, NORM_CHANNELS, NORM_INNER, EVAL_X = 0, EVAL_WEIGHT, EVAL_BIAS, EVAL_MEAN, EVAL_VAR, EVAL_Y
+    NORM_ROWS = 0, NORM_CHANNELS, NORM_INNER, NORM_RELU = 4
+    EVAL_X = 0, EVAL_WEIGHT, EVAL_BIAS, EVAL_MEAN, EVAL_VAR, EVAL_Y
+    TRAIN_Y = 8
+    NORM_G = 4, NORM_GATE = 8           # batch_norm_bwd
+    POOL_X = 0, POOL_Y, POOL_INDEX
+    POOL_BACK_INDEX = 1, POOL_DX, POOL_GATE
 
 
 def fuse(Recording recording, kept, int split):
@@ -44,43 +50,63 @@ def fuse(Recording recording, kept, int split):
     return done, split
 
 
-def relu_into_matmul(Recording recording, int i, kept):
-    """y = relu(c) behind c = a b + bias, c used for nothing else: the product's tile stores y."""
-    cdef Launch* product = &recording.calls[i]
-    cdef Launch* after = &recording.calls[i + 1]
-    cdef Place* c = &recording.places[i * FN_SLOTS + MATMUL_C]
-    cdef Place* x = &recording.places[(i + 1) * FN_SLOTS + UNARY_X]
-    if product.call.kernel.name != b"matmul" or after.call.kernel.name != b"unary":
-        return None
-    if after.call.size[UNARY_CODE] != RELU or after.call.size[UNARY_N] != product.call.size[M] * product.call.size[N]:
-        return None
-    if product.call.size[MATMUL_RELU] or not passes_straight(recording, c, x, i, kept):
-        return None
-    product.call.size[MATMUL_RELU] = 1
-    c[0] = recording.places[(i + 1) * FN_SLOTS + UNARY_Y]
-    recording.buffers[x.which][1] = recording.buffers[x.which][2] = -1
-    remove(recording, i + 1)
-    return "matmul + relu"
+# ---- relu behind the call that makes its input -------------------------------------------------------------------------
 
+def relu_into_matmul(Recording recording, int i, kept):
+    """The product's tile stores max(0, c)."""
+    cdef int64_t* size = recording.calls[i].call.size
+    if named(recording, i, b"matmul") and not size[MATMUL_RELU] and relu_follows(recording, i, MATMUL_C, size[M] * size[N], kept):
+        size[MATMUL_RELU] = 1
+        take_relu_in(recording, i, MATMUL_C)
+        return "matmul + relu"
+
+
+def relu_into_convolution(Recording recording, int i, kept):
+    """The convolution's tile stores max(0, y)."""
+    cdef int64_t* size = recording.calls[i].call.size
+    if named(recording, i, b"conv_forward") and not size[RELU_] and relu_follows(recording, i, Y_, outputs_of(size), kept):
+        size[RELU_] = 1
+        take_relu_in(recording, i, Y_)
+        return "convolution + relu"
+
+
+def relu_into_batch_norm(Recording recording, int i, kept):
+    """The normalisation's last pass stores max(0, y)."""
+    cdef int64_t* size = recording.calls[i].call.size
+    cdef int y = TRAIN_Y if named(recording, i, b"batch_norm_fwd") else EVAL_Y
+    if y == EVAL_Y and not named(recording, i, b"batch_norm_eval_fwd"):
+        return None
+    if size[NORM_INNER] == 1 and not size[NORM_RELU] and relu_follows(recording, i, y, size[NORM_ROWS] * size[NORM_CHANNELS], kept):
+        size[NORM_RELU] = 1
+        take_relu_in(recording, i, y)
+        return "batch norm + relu"
+
+
+cdef bint relu_follows(Recording recording, int i, int slot, int64_t count, kept):
+    """Is call i + 1 the relu of all that call i writes: in place, or into new memory while nothing else reads the old?"""
+    cdef fn_call* after = &recording.calls[i + 1].call
+    cdef Place* made = place_of(recording, i, slot)
+    cdef Place* x = place_of(recording, i + 1, UNARY_X)
+    if not named(recording, i + 1, b"unary") or after.size[UNARY_CODE] != RELU or after.size[UNARY_N] != count:
+        return False
+    return same(made, x) and (same(x, place_of(recording, i + 1, UNARY_Y)) or passes_straight(recording, made, x, i, kept))
+
+
+cdef int take_relu_in(Recording recording, int i, int slot) except -1:
+    """Call i writes what the relu behind it would."""
+    cdef Place* made = place_of(recording, i, slot)
+    cdef Place* y = place_of(recording, i + 1, UNARY_Y)
+    if not same(made, y):
+        drop_buffer(recording, made.which)
+        made[0] = y[0]
+    return remove(recording, i + 1)
+
+
+# ---- what follows a convolution, into its tile -----------------------------------------------------------------------------
 
 cdef int64_t outputs_of(const int64_t* size):
     """Elements that a convolution makes."""
     return size[N_] * size[G_] * size[O_] * size[OUT_] * size[OUT_ + 1] * size[OUT_ + 2]
-
-
-def relu_into_convolution(Recording recording, int i, kept):
-    """y = relu(c) behind a convolution that makes c, used for nothing else: its tile stores y."""
-    cdef Launch* convolution = &recording.calls[i]
-    cdef Launch* after = &recording.calls[i + 1]
-    cdef int64_t* size = convolution.call.size
-    if convolution.call.kernel.name != b"conv_forward" or after.call.kernel.name != b"unary":
-        return None
-    if after.call.size[UNARY_CODE] != RELU or size[RELU_] or after.call.size[UNARY_N] != outputs_of(size):
-        return None
-    if not take_over(recording, i, UNARY_X, UNARY_Y, kept):
-        return None
-    size[RELU_] = 1
-    return "convolution + relu"
 
 
 def norm_into_convolution(Recording recording, int i, kept):
@@ -93,7 +119,7 @@ def norm_into_convolution(Recording recording, int i, kept):
     cdef double eps = after.call.scalar[0]
     if convolution.call.kernel.name != b"conv_forward" or after.call.kernel.name != b"batch_norm_eval_fwd":
         return None
-    if size[NORM_] or size[RELU_] or places[RESIDUAL_].origin or not takes_norm(&convolution.call):
+    if size[NORM_] or after.call.size[NORM_RELU] or size[RELU_] or places[RESIDUAL_].origin or not takes_norm(&convolution.call):
         return None
     if after.call.size[NORM_CHANNELS] != size[O_] or after.call.size[NORM_INNER] != 1:
         return None
@@ -156,12 +182,106 @@ cdef bint take_over(Recording recording, int i, int x, int y, kept):
     return True
 
 
+# ---- relu's gradient before the call that takes it further ---------------------------------------------------------------
+
+def relu_gradient_into_batch_norm(Recording recording, int i, kept):
+    """dx = g where the relu's output is positive, read only by the normalisation's backward: it looks at the output itself."""
+    cdef int64_t* size = recording.calls[i + 1].call.size
+    if not named(recording, i + 1, b"batch_norm_bwd") or size[NORM_INNER] != 1 or place_of(recording, i + 1, NORM_GATE).origin:
+        return None
+    if not is_relu_gradient(recording, i, size[NORM_ROWS] * size[NORM_CHANNELS]):
+        return None
+    if not passes_straight(recording, place_of(recording, i, DX), place_of(recording, i + 1, NORM_G), i, kept):
+        return None
+    drop_buffer(recording, place_of(recording, i, DX).which)
+    move_place(recording, place_of(recording, i, GRADIENT), i + 1, NORM_G)
+    move_place(recording, place_of(recording, i, SAVED), i + 1, NORM_GATE)
+    remove(recording, i)
+    return "relu gradient + batch norm gradient"
+
+
+def relu_gradient_into_max_pool(Recording recording, int i, kept):
+    """dx of max pooling behind a relu goes through where the pooled maximum is positive: the relu's output at that place."""
+    cdef fn_call* call = &recording.calls[i].call
+    cdef fn_call* forward
+    cdef Place* dx = place_of(recording, i, POOL_DX)
+    cdef int j
+    if not named(recording, i, b"max_pool_backward") or place_of(recording, i, POOL_GATE).origin:
+        return None
+    if not named(recording, i + 1, b"unary_gradient"):
+        return None
+    for j in range(i):
+        if named(recording, j, b"max_pool") and same(place_of(recording, j, POOL_INDEX), place_of(recording, i, POOL_BACK_INDEX)):
+            break
+    else:
+        return None
+    forward = &recording.calls[j].call
+    if not is_relu_gradient(recording, i + 1, call.size[0] * call.size[1] * call.size[2] * call.size[3] * call.size[4]):
+        return None
+    if forward.dtype != call.dtype or not same(place_of(recording, j, POOL_X), place_of(recording, i + 1, SAVED)):
+        return None
+    if not passes_straight(recording, dx, place_of(recording, i + 1, GRADIENT), i, kept):
+        return None
+    if written_between(recording, place_of(recording, j, POOL_X), j, i) or written_between(recording, place_of(recording, j, POOL_Y), j, i):
+        return None
+    move_place(recording, place_of(recording, j, POOL_Y), i, POOL_GATE)
+    drop_buffer(recording, dx.which)
+    dx[0] = place_of(recording, i + 1, DX)[0]
+    remove(recording, i + 1)
+    return "max pool gradient + relu gradient"
+
+
+cdef bint is_relu_gradient(Recording recording, int i, int64_t count):
+    cdef fn_call* call = &recording.calls[i].call
+    return named(recording, i, b"unary_gradient") and call.size[UNARY_CODE] == RELU and call.size[UNARY_N] == count
+
+
+# ---- records, places and buffers -----------------------------------------------------------------------------------------
+
+cdef inline bint named(Recording recording, int i, const char* name) noexcept:
+    return strcmp(recording.calls[i].call.kernel.name, name) == 0
+
+
+cdef inline Place* place_of(Recording recording, int i, int slot) noexcept:
+    return &recording.places[i * FN_SLOTS + slot]
+
+
+cdef inline bint same(const Place* a, const Place* b) noexcept:
+    return a.origin == INSIDE and b.origin == INSIDE and a.which == b.which and a.offset == b.offset
+
+
 cdef bint passes_straight(Recording recording, Place* written, Place* read, int i, kept):
     """Is what call i writes a buffer that only call i + 1 reads?"""
-    if written.origin != INSIDE or read.origin != INSIDE or written.which != read.which or written.offset != read.offset:
+    if not same(written, read):
         return False
     _, first, last = recording.buffers[written.which]
     return first == i and last == i + 1 and written.which not in kept
+
+
+cdef bint written_between(Recording recording, const Place* place, int first, int stop):
+    """Does any call after `first` and before `stop` write into that buffer?"""
+    cdef int i, slot
+    for i in range(first + 1, stop):
+        for slot in range(recording.calls[i].call.kernel.slots):
+            if (recording.calls[i].call.kernel.role[slot] != FN_IN and place_of(recording, i, slot).origin == INSIDE
+                    and place_of(recording, i, slot).which == place.which):
+                return True
+    return False
+
+
+cdef int move_place(Recording recording, const Place* place, int i, int slot) except -1:
+    """Call i also reads what lies at `place`."""
+    recording.places[i * FN_SLOTS + slot] = place[0]
+    recording.calls[i].call.slot[slot] = NULL       # the plan fills it
+    if place.origin == INSIDE:
+        buffer = recording.buffers[place.which]
+        buffer[2] = max(buffer[2], i)
+    return 0
+
+
+cdef int drop_buffer(Recording recording, int which) except -1:
+    recording.buffers[which][1] = recording.buffers[which][2] = -1
+    return 0
 
 
 cdef int remove(Recording recording, int i) except -1:
@@ -178,4 +298,5 @@ cdef int remove(Recording recording, int i) except -1:
     return 0
 
 
-PATTERNS = [relu_into_matmul, relu_into_convolution, norm_into_convolution, sum_into_convolution]
+PATTERNS = [relu_into_matmul, relu_into_convolution, norm_into_convolution, sum_into_convolution, relu_into_batch_norm,
+            relu_gradient_into_batch_norm, relu_gradient_into_max_pool]

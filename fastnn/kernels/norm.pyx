@@ -21,11 +21,11 @@ cdef extern from "fastnn.h" nogil:
         void (*column_moment)(int64_t rows, int64_t C, const void* x, double* moment) noexcept nogil
         void (*column_merge)(int64_t C, double seen, double count, const double* more, double* moment) noexcept nogil
         void (*column_affine)(int64_t rows, int64_t C, const void* x, const void* mean, const void* scale,
-                              const void* shift, void* y) noexcept nogil
-        void (*column_sums)(int64_t rows, int64_t C, const void* g, const void* x, const void* mean,
+                              const void* shift, int relu, int stream, void* y) noexcept nogil
+        void (*column_sums)(int64_t rows, int64_t C, const void* g, const void* gate, const void* x, const void* mean,
                             double* sums) noexcept nogil
-        void (*column_affine_bwd)(int64_t rows, int64_t C, const void* g, const void* x, const void* mean, const void* a,
-                                  const void* b, const void* c, void* dx) noexcept nogil
+        void (*column_affine_bwd)(int64_t rows, int64_t C, const void* g, const void* gate, const void* x, const void* mean,
+                                  const void* a, const void* b, const void* c, int stream, void* dx) noexcept nogil
         void (*layer)(int rms, int64_t rows, int64_t n, double eps, const void* x, const void* w, const void* b, void* y,
                       void* mean, void* rstd) noexcept nogil
         void (*layer_bwd)(int rms, int64_t rows, int64_t n, const void* x, const void* w, const void* mean,
@@ -42,11 +42,15 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
         const fn_norm_table* norm[2]
 
-cdef enum: BLOCK = 16384
+cdef enum:
+    BLOCK = 16384
+    BATCH_RELU = 4              # size[BATCH_RELU] of batch_norm_fwd and batch_norm_eval_fwd
+    STREAM_BYTES = 1 << 24      # of a map that the next reader will not find in a cache anyway
 
-# size = N, C, inner, cumulative?; scalar = eps, momentum.  inner == 1: rows of C channels.
+# size = N, C, inner, cumulative?, relu?; scalar = eps, momentum.  inner == 1: rows of C channels; only these know a relu.
 cdef fn_kernel batch_norm_fwd, batch_norm_eval_fwd
-# size = N, C, inner, eval?; scalar = eps.  In eval `rstd` holds the running variance.
+# size = N, C, inner, eval?; scalar = eps.  In eval `rstd` holds the running variance.  gate: the output of the forward
+# call's relu, or absent (inner == 1 only).
 cdef fn_kernel batch_norm_bwd
 # size = rows, n, rms?; scalar = eps.
 cdef fn_kernel layer_norm_fwd, layer_norm_bwd
@@ -90,6 +94,8 @@ cdef struct Batch:
     fn_call* call
     int64_t N, C, inner, span
     double momentum
+    int64_t blocks
+    bint large                  # inner == 1: results go past the caches
     double* partial             # inner == 1: per block double[2][C]
     void* coefficients          # inner == 1: rows of C values in the call's dtype
 
@@ -99,9 +105,15 @@ cdef Batch batch_of(fn_call* call) noexcept nogil:
     b.momentum = 0
     b.N, b.C, b.inner = call.size[0], call.size[1], call.size[2]
     b.span = rows_per_block(b.C)
+    b.blocks = blocks_of(b.N, b.span)
+    b.large = b.N * b.C * (8 if call.dtype == FN_F64 else 4) >= STREAM_BYTES
     b.partial = <double*>call.scratch
-    b.coefficients = <char*>call.scratch + (blocks_of(b.N, b.span) * 2 * b.C * 8 if b.inner == 1 else 0)
+    b.coefficients = <char*>call.scratch + (b.blocks * 2 * b.C * 8 if b.inner == 1 else 0)
     return b
+
+cdef inline int64_t second_time(const Batch* b, int64_t block) noexcept nogil:
+    """The second pass over a large map runs backwards: what was read last is still in the cache."""
+    return b.blocks - 1 - block if b.large else block
 
 cdef int64_t batch_scratch(const fn_call* call) noexcept nogil:
     """Partial sums of every block of rows, and four coefficients per channel."""
@@ -153,19 +165,20 @@ cdef void column_affine_block(void* context, int64_t block, int worker) noexcept
     """y = (x - mean) scale + shift; the three are rows 0, 1, 2 of the coefficients."""
     cdef Batch* b = <Batch*>context
     cdef fn_call* call = b.call
-    cdef int64_t first = block * b.span
+    cdef int64_t first = second_time(b, block) * b.span
     cdef void* y = call.slot[8] if call.kernel == &batch_norm_fwd else call.slot[5]
     kernels(call).column_affine(min(b.span, b.N - first), b.C, at(call, call.slot[0], first * b.C), b.coefficients,
-                                at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C), at(call, y, first * b.C))
+                                at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C), <int>call.size[BATCH_RELU], b.large,
+                                at(call, y, first * b.C))
 
 cdef void batch_columns(Batch* b) noexcept nogil:
     cdef fn_call* call = b.call
-    cdef int64_t blocks = blocks_of(b.N, b.span), k, c
+    cdef int64_t k, c
     cdef int threads = threads_for(call)
     cdef double* moment = b.partial
     cdef double rstd
-    parallel(blocks, threads, column_moment_block, b)
-    for k in range(1, blocks):
+    parallel(b.blocks, threads, column_moment_block, b)
+    for k in range(1, b.blocks):
         kernels(call).column_merge(b.C, <double>(k * b.span), <double>min(b.span, b.N - k * b.span),
                                    b.partial + k * 2 * b.C, moment)
     for c in range(b.C):
@@ -173,7 +186,7 @@ cdef void batch_columns(Batch* b) noexcept nogil:
         put(call, b.coefficients, c, moment[c])
         put(call, b.coefficients, b.C + c, rstd * get(call, call.slot[1], c, 1))
         put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
-    parallel(blocks, threads, column_affine_block, b)
+    parallel(b.blocks, threads, column_affine_block, b)
 
 cdef void batch_norm_run(fn_call* call) noexcept nogil:
     """y = (x - mean) / sqrt(var + eps) w + b with the batch's statistics; counts the batch and moves the running ones."""
@@ -211,7 +224,7 @@ cdef void batch_norm_eval_run(fn_call* call) noexcept nogil:
             put(call, b.coefficients, b.C + c,
                 get(call, call.slot[1], c, 1) / sqrt(get(call, call.slot[4], c, 0) + call.scalar[0]))
             put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
-        parallel(blocks_of(b.N, b.span), threads_for(call), column_affine_block, &b)
+        parallel(b.blocks, threads_for(call), column_affine_block, &b)
     else:
         b.span = rows_per_block(b.inner)
         parallel(blocks_of(b.N * b.C, b.span), threads_for(call), eval_block, &b)
@@ -261,29 +274,30 @@ cdef void column_sums_block(void* context, int64_t block, int worker) noexcept n
     cdef fn_call* call = b.call
     cdef int64_t first = block * b.span
     kernels(call).column_sums(min(b.span, b.N - first), b.C, at(call, call.slot[4], first * b.C),
-                              at(call, call.slot[0], first * b.C), call.slot[2], b.partial + block * 2 * b.C)
+                              at(call, call.slot[8], first * b.C), at(call, call.slot[0], first * b.C), call.slot[2],
+                              b.partial + block * 2 * b.C)
 
 cdef void column_affine_bwd_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Batch* b = <Batch*>context
     cdef fn_call* call = b.call
-    cdef int64_t first = block * b.span
+    cdef int64_t first = second_time(b, block) * b.span
     kernels(call).column_affine_bwd(min(b.span, b.N - first), b.C, at(call, call.slot[4], first * b.C),
-                                    at(call, call.slot[0], first * b.C), call.slot[2], b.coefficients,
-                                    at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C),
+                                    at(call, call.slot[8], first * b.C), at(call, call.slot[0], first * b.C), call.slot[2],
+                                    b.coefficients, at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C), b.large,
                                     at(call, call.slot[5], first * b.C))
 
 cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
     """dx, dw, db from g; dx, dw, db may be absent."""
     cdef Batch b = batch_of(call)
     cdef int threads = threads_for(call)
-    cdef int64_t blocks = blocks_of(b.N, b.span), k, c
+    cdef int64_t k, c
     cdef double* sums = b.partial
     cdef Slope s
     if b.inner != 1:
         parallel(b.C, threads, batch_channel_bwd, &b)
         return
-    parallel(blocks, threads, column_sums_block, &b)
-    for k in range(1, blocks):
+    parallel(b.blocks, threads, column_sums_block, &b)
+    for k in range(1, b.blocks):
         for c in range(2 * b.C):
             sums[c] += b.partial[k * 2 * b.C + c]
     for c in range(b.C):
@@ -292,7 +306,7 @@ cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
         put(call, b.coefficients, b.C + c, s.b)
         put(call, b.coefficients, 2 * b.C + c, s.c)
     if call.slot[5] != NULL:
-        parallel(blocks, threads, column_affine_bwd_block, &b)
+        parallel(b.blocks, threads, column_affine_bwd_block, &b)
 
 
 # ---- layer and RMS normalisation ---------------------------------------------------------------------------------------
@@ -437,8 +451,8 @@ declare(&batch_norm_fwd, "batch_norm_fwd",
         batch_scratch)
 declare(&batch_norm_eval_fwd, "batch_norm_eval_fwd", "x:in w:in b:in mean:in var:in y:out", batch_norm_eval_run,
         batch_scratch)
-declare(&batch_norm_bwd, "batch_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", batch_norm_bwd_run,
-        batch_scratch)
+declare(&batch_norm_bwd, "batch_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out gate:in",
+        batch_norm_bwd_run, batch_scratch)
 declare(&layer_norm_fwd, "layer_norm_fwd", "x:in w:in b:in mean:out rstd:out y:out", layer_norm_run, NULL)
 declare(&layer_norm_bwd, "layer_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", layer_norm_bwd_run,
         layer_norm_bwd_scratch)

@@ -29,17 +29,28 @@ cdef extern from "fastnn.h" nogil:
         int64_t C
         const void* dy
         const void* index
+        const void* gate
         int64_t at
         int64_t atstep
         void* dx
         int64_t xstep
         double row_divisor
         const double* divisor
+    ctypedef struct fn_pool_tile:
+        int64_t count
+        int64_t C
+        int64_t columns
+        const void* dy
+        const void* index
+        const void* gate
+        int64_t at
+        void* dx
     ctypedef struct fn_pool_table:
         void (*maximum)(const fn_pool_run* s) noexcept nogil
         void (*average)(const fn_pool_run* s) noexcept nogil
         void (*maximum_back)(const fn_pool_back* s) noexcept nogil
         void (*average_back)(const fn_pool_back* s) noexcept nogil
+        void (*maximum_tile)(const fn_pool_tile* s) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_pool_table* pool[2]
 
@@ -56,7 +67,7 @@ cdef enum:
     ADAPTIVE_ = 20
     COUNT_PADDING_ = 21         # averages: the padding counts
     DIVISOR_ = 22               # averages: this divisor, or 0
-    BLOCK_BYTES = 32768         # of a block's rows
+    BLOCK_BYTES = 65536         # of a block's rows and of what they are made from
 
 cdef struct Axis:
     int64_t source
@@ -82,6 +93,7 @@ cdef struct Pool:
     const char* x               # or dy
     char* y                     # or dx
     char* index
+    const char* gate
     int64_t low                 # target columns whose windows are whole: low <= j < high
     int64_t high
     double* divisors            # per target column
@@ -158,9 +170,12 @@ cdef void lay_out(Pool* p, char* scratch) noexcept nogil:
         p.divisors[j] = 1.0 if p.divisor else <double>counted(p, &p.axis[2], j)
 
 
-cdef void cut(Pool* p, int64_t rows, int64_t row_bytes) noexcept nogil:
+cdef void cut(Pool* p, int64_t rows) noexcept nogil:
+    """Blocks of rows: a row has its share of both maps."""
+    cdef int64_t source = p.axis[0].source * p.axis[1].source * p.axis[2].source
+    cdef int64_t target = p.axis[0].target * p.axis[1].target * p.axis[2].target
     p.all_rows = rows
-    p.rows = max(1, BLOCK_BYTES // max(1, row_bytes))
+    p.rows = max(1, BLOCK_BYTES * rows // max(1, p.N * (source + target) * p.C * p.element))
 
 
 # ---- forward ---------------------------------------------------------------------------------------------------------
@@ -227,7 +242,7 @@ cdef void forward(fn_call* call, bint maximum) noexcept nogil:
     p.x, p.y = <const char*>call.slot[0], <char*>call.slot[1]
     p.index = <char*>call.slot[2] if maximum else NULL
     lay_out(&p, <char*>call.scratch)
-    cut(&p, p.N * p.axis[0].target * p.axis[1].target, p.axis[2].target * p.C * p.element)
+    cut(&p, p.N * p.axis[0].target * p.axis[1].target)
     parallel((p.all_rows + p.rows - 1) // p.rows, threads_for(call), forward_body, &p)
 
 
@@ -266,6 +281,7 @@ cdef void add_run(const Pool* p, fn_pool_back* s, char* dx, int64_t at, int64_t 
     s.count, s.dx, s.dy = count, dx + column * pixel, p.x + (line + j) * pixel
     if p.maximum:
         s.index, s.at = p.index + (line + j) * pixel, at + column
+        s.gate = p.gate + (line + j) * pixel if p.gate != NULL else NULL
         p.kernels.maximum_back(s)
     else:
         s.divisor = p.divisors + j
@@ -315,15 +331,50 @@ cdef void backward_body(void* context, int64_t block, int worker) noexcept nogil
                              ((n * a[0].target + j0) * a[1].target + j1) * a[2].target)
 
 
+cdef bint tiles(const Pool* p) noexcept nogil:
+    """Does every window lie inside, beside the next?"""
+    cdef int i
+    cdef const Axis* a
+    for i in range(3):
+        a = &p.axis[i]
+        if a.adaptive or a.stride != a.kernel or a.pad or (a.dilation > 1 and a.kernel > 1) or a.target * a.kernel > a.source:
+            return False
+    return True
+
+
+cdef void tile_body(void* context, int64_t block, int worker) noexcept nogil:
+    """Source rows of windows that tile: each is written once, from one target row."""
+    cdef const Pool* p = <const Pool*>context
+    cdef const Axis* a = &p.axis[0]
+    cdef int64_t row, n, i0, i1, line, pixel = p.C * p.element, seen = a[2].target * a[2].kernel
+    cdef char* dx
+    cdef fn_pool_tile s
+    s.count, s.C, s.columns = a[2].target, p.C, a[2].kernel
+    for row in range(block * p.rows, min(p.all_rows, (block + 1) * p.rows)):
+        i1, n = row % a[1].source, row // a[1].source
+        i0, n = n % a[0].source, n // a[0].source
+        dx = p.y + row * a[2].source * pixel
+        if i0 >= a[0].target * a[0].kernel or i1 >= a[1].target * a[1].kernel:
+            memset(dx, 0, a[2].source * pixel)
+            continue
+        line = ((n * a[0].target + i0 // a[0].kernel) * a[1].target + i1 // a[1].kernel) * a[2].target * pixel
+        s.dy, s.index, s.dx = p.x + line, p.index + line, dx
+        s.gate = p.gate + line if p.gate != NULL else NULL
+        s.at = (i0 * a[1].source + i1) * a[2].source
+        p.kernels.maximum_tile(&s)
+        memset(dx + seen * pixel, 0, (a[2].source - seen) * pixel)
+
+
 cdef void backward(fn_call* call, bint maximum) noexcept nogil:
     cdef Pool p
     set_up(call, &p, maximum)
     p.x = <const char*>call.slot[0]
     p.index = <char*>call.slot[1] if maximum else NULL
+    p.gate = <const char*>call.slot[3] if maximum else NULL
     p.y = <char*>call.slot[2 if maximum else 1]
     lay_out(&p, <char*>call.scratch)
-    cut(&p, p.N * p.axis[0].source * p.axis[1].source, p.axis[2].source * p.C * p.element)
-    parallel((p.all_rows + p.rows - 1) // p.rows, threads_for(call), backward_body, &p)
+    cut(&p, p.N * p.axis[0].source * p.axis[1].source)
+    parallel((p.all_rows + p.rows - 1) // p.rows, threads_for(call), tile_body if maximum and tiles(&p) else backward_body, &p)
 
 
 cdef void max_backward(fn_call* call) noexcept nogil:
@@ -342,6 +393,7 @@ cdef int64_t scratch(const fn_call* call) noexcept nogil:
 
 cdef fn_kernel MAX_POOL, MAX_POOL_BACKWARD, AVERAGE_POOL, AVERAGE_POOL_BACKWARD
 declare(&MAX_POOL, "max_pool", "x:in y:out index:out", max_forward, scratch)
-declare(&MAX_POOL_BACKWARD, "max_pool_backward", "dy:in index:in dx:out", max_backward, scratch)
+# gate: what the pooling returned, where a relu before it is part of the call; or absent
+declare(&MAX_POOL_BACKWARD, "max_pool_backward", "dy:in index:in dx:out gate:in", max_backward, scratch)
 declare(&AVERAGE_POOL, "average_pool", "x:in y:out", average_forward, scratch)
 declare(&AVERAGE_POOL_BACKWARD, "average_pool_backward", "dy:in dx:out", average_backward, scratch)

@@ -12,7 +12,7 @@ from fastnn.kernels.conv cimport (
 from fastnn.kernels.native cimport parallel
 
 cdef enum:
-    FEW = 4                     # input channels
+    FEW = 4                     # input channels; with long vectors up to half a vector
     BLOCK_ROWS = 32             # of dx
 
 cdef struct Work:
@@ -32,7 +32,7 @@ cdef struct Work:
 
 
 cdef bint worth_scattering(const Gather* g) noexcept nogil:
-    return (g.groups == 1 and g.K <= FEW and g.n >= 8 and taps_of(g) * g.K > g.kernels.lanes // 2 and g.axis[0].source == 1
+    return (g.groups == 1 and g.K <= max(FEW, g.kernels.lanes // 2) and g.n >= 8 and taps_of(g) * g.K > g.kernels.lanes // 2 and g.axis[0].source == 1
             and g.axis[0].target == 1 and g.axis[0].taps == 1 and g.axis[0].b == 0)
 
 

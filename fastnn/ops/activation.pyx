@@ -8,10 +8,10 @@ from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, p
 from fastnn.core.storage cimport empty, is_dense
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
-from fastnn.kernels.pointwise cimport (MAX_DIMS, PRELU_GRADIENT, UNARY, binary_code, put_grid, put_strides, saves_output,
+from fastnn.kernels.pointwise cimport (MAX_DIMS, PRELU_GRADIENT, binary_code, put_grid, put_strides, saves_output,
                                        unary_code)
 from fastnn.ops.arguments cimport axis_of, is_real
-from fastnn.ops.elementwise cimport binary_array, unary, unary_array
+from fastnn.ops.elementwise cimport binary_array, unary, unary_array, unary_onto
 from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.ops.region cimport adopt, check_view
 
@@ -47,30 +47,22 @@ cdef Tensor real(object input, str op):
 
 
 cdef Tensor unary_in_place(Tensor x, int code, double a=0, double b=0, double c=0):
-    cdef Launch L
-    cdef np.ndarray array = x.array
+    cdef bint records = recording(x)
     cdef Tensor y
-    if recording(x):
+    cdef Node node
+    if records:
         check_view(x)
-        y = unary(x, code, a, b, c)
-        if not saves_output(code):          # what it saved is about to be overwritten
-            y.node.a, y.node.watched_a = copy_of(array), None
+    if is_dense(x.array):
+        node = unary_onto(x, code, a, b, c)
+    else:
         x.touch()
-        copy_into(array, y.array)
-        adopt(x, y.node, 0)
-        return x
-    x.touch()
-    if not is_dense(array):
-        copy_into(array, unary_array(array, code, a, b, c))
-        return x
-    begin(&L, &UNARY, fn_dtype_of(array))
-    put(&L, 0, array)
-    put(&L, 1, array)
-    L.call.size[0], L.call.size[1] = code, np.PyArray_SIZE(array)
-    L.call.scalar[0], L.call.scalar[1], L.call.scalar[2] = a, b, c
-    L.call.flops = 10.0 * np.PyArray_SIZE(array)
-    L.call.bytes = 2.0 * np.PyArray_NBYTES(array)
-    launch(&L)
+        y = unary(x, code, a, b, c)         # saves its output, or a dense copy of its input
+        copy_into(x.array, y.array)
+        node = y.node
+        if records and not saves_output(code):
+            node.watched_a = None
+    if records:
+        adopt(x, node, 0)
     return x
 
 

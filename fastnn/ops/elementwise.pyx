@@ -13,7 +13,7 @@ from fastnn.kernels.pointwise cimport (BINARY, COMPARE, MAX_DIMS, UNARY, UNARY_G
                                        put_grid, put_strides, saves_output)
 from fastnn.ops.arguments cimport is_real
 from fastnn.ops.copy cimport converted, in_order_of
-from fastnn.ops.layout cimport contiguous, fill, sum_to_shape
+from fastnn.ops.layout cimport contiguous, copy_of, fill, sum_to_shape
 
 from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import COMPARISONS, UNARIES
@@ -53,14 +53,18 @@ cdef inline void fill_call(Launch* L, int code, np.ndarray x, double* scalar) no
     L.call.bytes = 2.0 * np.PyArray_NBYTES(x)
 
 
-cdef np.ndarray unary_dense(np.ndarray x, int code, double* scalar):
+cdef int unary_into(np.ndarray x, np.ndarray y, int code, double* scalar) except -1:
     cdef Launch L
-    cdef np.ndarray y = empty_dense_like(x)
     begin(&L, &UNARY, fn_dtype_of(x))
     put(&L, 0, x)
     put(&L, 1, y)
     fill_call(&L, code, x, scalar)
-    launch(&L)
+    return launch(&L)
+
+
+cdef np.ndarray unary_dense(np.ndarray x, int code, double* scalar):
+    cdef np.ndarray y = empty_dense_like(x)
+    unary_into(x, y, code, scalar)
     return y
 
 
@@ -89,6 +93,25 @@ cdef Tensor unary(Tensor x, int code, double a=0, double b=0, double c=0):
     cdef Tensor t = attach(y, node, x)
     save_a(node, t)
     return t
+
+
+cdef Node unary_onto(Tensor x, int code, double a, double b, double c):
+    """x = f(x) in x's own memory, which is dense; the node of the change if one is recorded."""
+    cdef np.ndarray array = x.array
+    cdef UnaryBackward node = None
+    cdef double[3] scalar
+    scalar[0], scalar[1], scalar[2] = a, b, c
+    x.touch()
+    if recording(x):
+        node = UnaryBackward.__new__(UnaryBackward)
+        node.code, node.scalar[0], node.scalar[1], node.scalar[2] = code, a, b, c
+        attach(array, node, x)
+        if not saves_output(code):          # what it needs is about to be overwritten
+            node.a = copy_of(array)
+    unary_into(array, array, code, scalar)
+    if node is not None and saves_output(code):
+        save_a(node, x)
+    return node
 
 
 cdef Tensor as_real(object input):

@@ -1,0 +1,151 @@
+"""What plans join beyond relu behind products and convolutions (test_compile.py): the same bits, and only where it is allowed."""
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import nn, optim
+
+IMAGES = (6, 2, 12, 14)
+
+
+def images(dtype=np.float32, shape=IMAGES, classes=5, n=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return [(fastnn.from_numpy(rng.standard_normal(shape).astype(dtype)), fastnn.from_numpy(rng.integers(0, classes, shape[0])))
+            for _ in range(n)]
+
+
+def train(make, data, compiled, threads=2):
+    """Losses, final state and step of a run, by the eager loop or the compiled step."""
+    before = fastnn.get_num_threads()
+    fastnn.set_num_threads(threads)
+    try:
+        fastnn.manual_seed(3)
+        model = make()
+        step = fastnn.compile(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=1e-2), fullgraph=True)
+        losses = [(step(x, y) if compiled else step._run([x, y])[0]).item() for x, y in data]
+        return losses, {k: v.numpy().copy() for k, v in model.state_dict().items()}, step
+    finally:
+        fastnn.set_num_threads(before)
+
+
+def assert_equal_runs(a, b):
+    np.testing.assert_array_equal(a[0], b[0])
+    for name in a[1]:
+        np.testing.assert_array_equal(a[1][name], b[1][name], err_msg=name)
+
+
+def network(*layers):
+    return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(5))
+
+
+# name: layers, what is joined
+NETWORKS = {
+    "batch norm": (lambda: [nn.Conv2d(2, 20, 3, padding=1), nn.BatchNorm2d(20), nn.ReLU(), nn.Conv2d(20, 3, 1)],
+                   ["batch norm + relu", "relu gradient + batch norm gradient"]),
+    "in place": (lambda: [nn.Conv2d(2, 20, 3, padding=1), nn.BatchNorm2d(20), nn.ReLU(inplace=True), nn.Conv2d(20, 6, 3),
+                          nn.ReLU(inplace=True), nn.AvgPool2d(2)],
+                 ["batch norm + relu", "relu gradient + batch norm gradient", "convolution + relu"]),
+    "tiling windows": (lambda: [nn.Conv2d(2, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)], ["max pool gradient + relu gradient"]),
+    "windows that leave a rest": (lambda: [nn.Conv2d(2, 19, 3), nn.ReLU(True), nn.MaxPool2d(3)], ["max pool gradient + relu gradient"]),
+    "windows that overlap": (lambda: [nn.Conv2d(2, 19, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1)], ["max pool gradient + relu gradient"]),
+    "batch norm, relu, pooling": (lambda: [nn.Conv2d(2, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)],
+                                  ["batch norm + relu", "max pool gradient + relu gradient"]),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_joined_calls_compute_the_same_bits(name, threads, dtype):
+    layers, joined = NETWORKS[name]
+
+    def make():
+        model = network(*layers())
+        model(fastnn.zeros(*IMAGES))
+        return model.to(fastnn.float64 if dtype is np.float64 else fastnn.float32)
+    data = images(dtype)
+    eager, compiled = (train(make, data, c, threads=threads) for c in (False, True))
+    assert_equal_runs(eager, compiled)
+    text = compiled[2].explain()
+    assert all(words in text for words in joined), text.splitlines()[0]
+
+
+def test_rows_are_joined():
+    def make():
+        return nn.Sequential(nn.Linear(20, 33), nn.BatchNorm1d(33), nn.ReLU(inplace=True), nn.Dropout(0.3), nn.Linear(33, 5))
+    eager, compiled = (train(make, images(shape=(24, 20)), c) for c in (False, True))
+    assert_equal_runs(eager, compiled)
+    assert "batch norm + relu" in compiled[2].explain() and "copy" not in compiled[2].explain()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.0])
+@pytest.mark.parametrize("name", ["batch norm", "tiling windows", "windows that overlap"])
+def test_special_values(name, value):
+    """NaN goes through a relu both ways, and the gate on the maximum is the gate on the element."""
+    layers = NETWORKS[name][0]
+    data = images()
+    for x, _ in data:
+        x.numpy()[0, 0, 3, 3] = value
+
+    def make():
+        model = network(*layers())
+        model(fastnn.zeros(*IMAGES))
+        return model
+    eager, compiled = (train(make, data, c) for c in (False, True))
+    assert_equal_runs(eager, compiled)
+
+
+def test_evaluation_joins_batch_norm_and_relu():
+    model = nn.Sequential(nn.Conv2d(2, 20, 3), nn.BatchNorm2d(20), nn.ReLU(), nn.Conv2d(20, 3, 1)).eval()
+    x = images()[0][0]
+    x.numpy()[0, 0, 3, 3] = np.nan
+    step = fastnn.compile(model)
+    with fastnn.no_grad():
+        expected = model(x).numpy()
+        for _ in range(4):
+            np.testing.assert_array_equal(step(x).numpy(), expected)
+    assert "batch norm + relu" in step.explain()
+
+
+class ReadTwice(nn.Module):
+    """relu's input, output or the pooled map has another reader, or the pooled map changes in place."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.conv, self.norm, self.last = how, nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        c = self.norm(self.conv(x))
+        y = c.relu()
+        p = nn.functional.max_pool2d(y, 2)
+        if self.how == "relu's input":
+            return self.last(p.mean((2, 3)) + c.mean((2, 3)))
+        if self.how == "relu's output":
+            return self.last(p.mean((2, 3)) + y.mean((2, 3)))
+        p += 1.0
+        return self.last(p.mean((2, 3)))
+
+
+@pytest.mark.parametrize("how, not_joined", [("relu's input", "batch norm + relu"), ("relu's output", "max pool gradient"),
+                                             ("pooled in place", "max pool gradient")])
+def test_other_readers_prevent_it(how, not_joined):
+    eager, compiled = (train(lambda: ReadTwice(how), images(), c) for c in (False, True))
+    assert_equal_runs(eager, compiled)
+    assert not_joined not in compiled[2].explain().splitlines()[0]
+
+
+def test_relu_in_place_equals_relu():
+    x = fastnn.from_numpy(np.random.default_rng(0).standard_normal((3, 4, 5, 6)).astype("f"))
+    results = []
+    for inplace in (False, True):
+        a = x.clone().requires_grad_()
+        y = nn.functional.relu(a * 2, inplace=inplace)
+        (y * y).sum().backward()
+        results.append((y.detach().numpy(), a.grad.numpy()))
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
+    h = x.clone().requires_grad_() * 1
+    y = h.relu_()
+    y += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):     # relu's gradient needs its output
+        y.sum().backward()
