@@ -59,6 +59,20 @@ typedef struct fn_conv_depthwise {
     int relu;
 } fn_conv_depthwise;
 
+/* One source channel, few target channels: pixels fill the lanes.  y[p][o] = sum over rows i, columns j of x[i][p + j] *
+ * w[(i * columns + j) * rsw + o], one chain each.  Every x[i] can be read up to a whole vector behind its last pixel. */
+typedef struct fn_conv_thin {
+    int64_t count, n;           /* pixels, target channels */
+    int64_t rows, columns;
+    const void *const *x;
+    const void *w;
+    int64_t rsw;
+    const void *bias;           /* or NULL */
+    int relu;
+    void *y;
+    int64_t ystep;
+} fn_conv_thin;
+
 typedef struct fn_conv_table {
     int lanes, columns;
     int masked_tails;
@@ -72,6 +86,13 @@ typedef struct fn_conv_table {
     void (*add)(int64_t n, const void *x, void *y);     /* y += x */
     /* scale[c] = w[c] / sqrt(var[c] + eps), in double; w is 1 where NULL */
     void (*norm_scale)(int64_t n, const void *w, const void *var, double eps, void *scale);
+    /* y[u][k] += sum over t, the last first, of x[(u - t) * xstep + t * K + k], 0 <= u - t < count */
+    void (*overlap)(int64_t count, int64_t taps, int64_t K, const void *x, int64_t xstep, void *y);
+    void (*thin)(const fn_conv_thin *s);
+    /* The weight gradient of the same: a whole vector c[j * n + o] (+)= x[p + j] * y[o * ystep + p], lane by lane, over the runs;
+     * run.count in pixels */
+    void (*thin_outer)(int64_t runs, const fn_conv_run *run, int64_t columns, int64_t n, int64_t ystep, void *c, int load);
+    void (*thin_fold)(int64_t count, const void *c, void *sums);        /* the sum over the lanes of each of them */
 } fn_conv_table;
 
 #endif

@@ -60,6 +60,18 @@ cdef extern from "fastnn.h" nogil:
         void* y
         const void* bias
         int relu
+    ctypedef struct fn_conv_thin:
+        int64_t count
+        int64_t n
+        int64_t rows
+        int64_t columns
+        const void** x
+        const void* w
+        int64_t rsw
+        const void* bias
+        int relu
+        void* y
+        int64_t ystep
     ctypedef struct fn_conv_table:
         int lanes
         int columns
@@ -71,6 +83,11 @@ cdef extern from "fastnn.h" nogil:
                                 int64_t ystep, void* c, int64_t wcolumn) noexcept nogil
         void (*add)(int64_t n, const void* x, void* y) noexcept nogil
         void (*norm_scale)(int64_t n, const void* w, const void* var, double eps, void* scale) noexcept nogil
+        void (*overlap)(int64_t count, int64_t taps, int64_t K, const void* x, int64_t xstep, void* y) noexcept nogil
+        void (*thin)(const fn_conv_thin* s) noexcept nogil
+        void (*thin_outer)(int64_t runs, const fn_conv_run* run, int64_t columns, int64_t n, int64_t ystep, void* c,
+                           int load) noexcept nogil
+        void (*thin_fold)(int64_t count, const void* c, void* sums) noexcept nogil
     ctypedef struct fn_gemm_table:
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
@@ -186,6 +203,7 @@ cdef struct Band:
     int64_t K
 
 cdef bint wants_band(const Gather* g) noexcept nogil
+cdef bint wants_thin(const Gather* g) noexcept nogil
 cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil
 cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil
 cdef void copy_band(const Gather* g, const Band* b, int64_t group, int64_t n, int64_t j0, int64_t j1, int64_t j2,
@@ -201,8 +219,6 @@ cdef enum:
     NORM_VAR_ = 7
     RESIDUAL_ = 8
 
-cdef inline bint takes_norm(const fn_call* call) noexcept nogil:
-    """Depthwise rows end with bias and relu only."""
-    return call.size[G_] == 1
-
+# Can a forward call also normalise and add a residual?
+cdef bint takes_norm(const fn_call* call) noexcept nogil
 cdef fn_kernel CONV_FORWARD, CONV_INPUT_GRADIENT

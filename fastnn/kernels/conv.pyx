@@ -98,6 +98,12 @@ cdef bint wants_band(const Gather* g) noexcept nogil:
     return (g.planar or g.K < THIN) and taps_of(g) > 0
 
 
+cdef bint wants_thin(const Gather* g) noexcept nogil:
+    """One source channel and few target channels: these would leave lanes empty that neighbouring pixels fill."""
+    return g.K == 1 and g.groups == 1 and 2 * g.n <= g.kernels.lanes and g.axis[2].a == 1 and (
+        g.axis[2].bstep == 1 or g.axis[2].taps == 1) and taps_of(g) > 0
+
+
 cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil:
     cdef const Axis* x = &g.axis[0]
     b.across = max(1, ceil_div(x[2].count, 2 * pixels))
@@ -344,6 +350,11 @@ cdef void band_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef fn_conv_gather s
     if rows <= 0 or columns <= 0:
         return
+    if wants_thin(g):
+        copy_band(g, b, 0, n, j0, j1, j2, band)
+        for r in range(rows):
+            thin_row(w, band, r, a, n, j0, j1 + r, j2, columns)
+        return
     for r in range(rows):
         point_target(g, n, j0, j1 + r, j2, columns, c + r * columns)
         for t in range(x[0].taps * x[1].taps):
@@ -355,6 +366,22 @@ cdef void band_body(void* context, int64_t block, int worker) noexcept nogil:
     for group in range(first // w.strips, ceil_div(last, w.strips)):
         copy_band(g, b, group, n, j0, j1, j2, band)
         multiply(w, max(first, group * w.strips), min(last, (group + 1) * w.strips), a, NULL, &s)
+
+
+cdef void thin_row(const Work* w, const char* band, int64_t row, const void** a, int64_t n, int64_t j0, int64_t j1, int64_t j2,
+                   int64_t columns) noexcept nogil:
+    """One target row of a block; `row` counts in the band."""
+    cdef const Gather* g = &w.g
+    cdef const Axis* x = &g.axis[0]
+    cdef int64_t t
+    cdef fn_conv_thin s
+    s.count, s.n, s.rows, s.columns = columns, g.n, x[0].taps * x[1].taps, x[2].taps
+    for t in range(s.rows):
+        a[t] = band + (t // x[1].taps * w.band.height + row * x[1].a + t % x[1].taps * x[1].bstep) * w.band.width * g.element
+    s.x, s.w, s.rsw, s.bias, s.relu = a, w.weights, w.width, g.end.bias, g.end.relu
+    s.y = g.target + (target_row(g, n, j0, j1) + x[2].start + x[2].step * j2) * g.n * g.element
+    s.ystep = x[2].step * g.n
+    g.kernels.thin(&s)
 
 
 cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil:
@@ -432,6 +459,13 @@ cdef void forward(fn_call* call) noexcept nogil:
     if call.slot[RESIDUAL_] != NULL:
         g.end.residual = <const char*>call.slot[RESIDUAL_] - <const char*>call.slot[Y_]
     gather(call, &g)
+
+
+cdef bint takes_norm(const fn_call* call) noexcept nogil:
+    """Depthwise rows and those of one source channel end with bias and relu only."""
+    cdef Gather g
+    forward_gather(call, &g)
+    return call.size[G_] == 1 and not wants_thin(&g)
 
 
 cdef int64_t input_gradient_scratch(const fn_call* call) noexcept nogil:

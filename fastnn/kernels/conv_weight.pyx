@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
     Axis, Band, Gather, band_bytes, ceil_div, copy_band, fn_conv_outer, fn_conv_run, forward_gather, is_pointwise, make_band,
-    pixels_of, round_up, source_row, target_row, taps_of, wants_band, WINOGRAD_)
+    pixels_of, round_up, source_row, target_row, taps_of, wants_band, wants_thin, WINOGRAD_)
 from fastnn.kernels.conv_pointwise cimport pointwise_weight, pointwise_weight_bytes
 from fastnn.kernels.depthwise cimport depthwise_weight, depthwise_weight_bytes, is_depthwise
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
@@ -23,6 +23,7 @@ cdef struct Work:
     Gather g
     Band band
     bint banded
+    bint thin                   # pixels fill the lanes: dy is copied channel by channel
     const char* dy
     char* dw
     char* partial               # parts - 1 more copies of dw
@@ -69,7 +70,14 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.parts = max(1, min(w.chunks, min(ceil_div(UNITS, w.strips * g.groups), pixels // PART_PIXELS)))
     units = w.parts * w.strips * g.groups
     w.tap_blocks = 1 if w.banded else max(1, min(w.taps, ceil_div(UNITS, units)))
+    w.thin = wants_thin(g)
     w.worker_bytes = round_up(w.lines * w.band.rows * sizeof(fn_conv_run), 64) + (band_bytes(g, &w.band) if w.banded else 0)
+    if w.thin:
+        w.worker_bytes += thin_dy_bytes(w) + taps_of(g) * g.n * g.kernels.lanes * g.element
+
+
+cdef int64_t thin_dy_bytes(const Work* w) noexcept nogil:
+    return round_up(w.g.n * w.band.rows * w.band.columns * w.g.element + 64, 64)
 
 
 cdef int64_t fill_runs(const Work* w, int64_t chunk, int64_t tap, fn_conv_run* run) noexcept nogil:
@@ -118,6 +126,29 @@ cdef int64_t fill_band_runs(const Work* w, int64_t chunk, int64_t tap, const cha
     return r
 
 
+cdef void thin_part(const Work* w, int64_t part, char* band, fn_conv_run* run) noexcept nogil:
+    """A part of the target rows: dy turned to planes, sums lane by lane, folded at the end."""
+    cdef const Gather* g = &w.g
+    cdef const Axis* x = &g.axis[0]
+    cdef const Band* b = &w.band
+    cdef int64_t first = part * w.chunks // w.parts, chunk, plane, tap, r, runs, e = g.element, ystep = b.rows * b.columns
+    cdef int64_t vector = g.kernels.lanes * e
+    cdef char* dy = <char*>run + round_up(w.lines * b.rows * sizeof(fn_conv_run), 64)
+    cdef char* sums = dy + thin_dy_bytes(w)
+    for chunk in range(first, (part + 1) * w.chunks // w.parts):
+        plane = chunk // b.across // b.down
+        copy_band(g, b, 0, plane // x[0].count, plane % x[0].count, chunk // b.across % b.down * b.rows,
+                  chunk % b.across * b.columns, band)
+        for tap in range(w.taps):
+            runs = fill_band_runs(w, chunk, tap, band, run)
+            for r in range(runs):
+                if tap == 0:
+                    g.gemm.pack(g.n, run[r].count, <const char*>run[r].y, 1, g.n, dy + r * b.columns * e, ystep)
+                run[r].y = dy + r * b.columns * e
+            g.kernels.thin_outer(runs, run, w.rows, g.n, ystep, sums + tap * w.rows * g.n * vector, chunk > first)
+    g.kernels.thin_fold(w.taps * w.rows * g.n, sums, w.dw if part == 0 else w.partial + (part - 1) * dw_bytes(g))
+
+
 cdef void body(void* context, int64_t unit, int worker) noexcept nogil:
     cdef const Work* w = <const Work*>context
     cdef const Gather* g = &w.g
@@ -131,6 +162,9 @@ cdef void body(void* context, int64_t unit, int worker) noexcept nogil:
     cdef fn_conv_run* run = <fn_conv_run*>(band + (band_bytes(g, b) if w.banded else 0))
     cdef char* dw = w.dw if part == 0 else w.partial + (part - 1) * dw_bytes(g)
     cdef fn_conv_outer s
+    if w.thin:
+        thin_part(w, part, band, run)
+        return
     s.rows, s.n, s.run = w.rows, min(w.width, g.n - j), run
     s.xskip, s.yskip = 0 if w.banded else group * g.K, column
     s.xstep, s.ystep = g.axis[2].a * (g.K if w.banded else g.groups * g.K), O

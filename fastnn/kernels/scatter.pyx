@@ -32,7 +32,8 @@ cdef struct Work:
 
 
 cdef bint worth_scattering(const Gather* g) noexcept nogil:
-    return (g.groups == 1 and g.K <= max(FEW, g.kernels.lanes // 2) and g.n >= 8 and taps_of(g) * g.K > g.kernels.lanes // 2 and g.axis[0].source == 1
+    cdef int64_t half = g.kernels.lanes // 2
+    return (g.groups == 1 and g.K <= max(FEW, half) and g.n >= 8 and taps_of(g) * g.K > half and g.axis[0].source == 1
             and g.axis[0].target == 1 and g.axis[0].taps == 1 and g.axis[0].b == 0)
 
 
@@ -76,6 +77,9 @@ cdef void add_row(const Work* w, const char* product, int64_t tap_row, char* to)
     cdef int64_t _i, t, e = g.element, K = g.K
     cdef bint together = v.bstep == 1 or v.taps == 1
     product += tap_row * v.taps * K * e
+    if v.a == 1 and together:
+        g.kernels.overlap(v.count, v.taps, K, product, w.stride, to)
+        return
     for _i in range(v.count):
         if together:
             g.kernels.add(v.taps * K, product, to)

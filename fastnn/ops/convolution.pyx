@@ -62,18 +62,29 @@ cdef int run(const fn_kernel* kernel, const int64_t* size, np.ndarray x, np.ndar
     return launch(&L)
 
 
-cdef np.ndarray pixel_sums(np.ndarray g):
-    """Sum over all axes but the channels of a channels-last array."""
+cdef int column_sums(np.ndarray x, np.ndarray out, int64_t rows, int64_t columns) except -1:
     cdef Launch L
-    cdef int64_t C = np.PyArray_DIM(g, 1), pixels = np.PyArray_SIZE(g) // C if C else 0
-    cdef np.ndarray out = empty_1d(C, np.PyArray_TYPE(g))
-    begin(&L, COLUMN_SUMS, fn_dtype_of(g))
-    put(&L, 0, g)
+    begin(&L, COLUMN_SUMS, fn_dtype_of(x))
+    put(&L, 0, x)
     put(&L, 1, out)
-    L.call.size[0], L.call.size[1], L.call.size[2] = pixels, C, C
-    L.call.flops = <double>np.PyArray_SIZE(g)
-    L.call.bytes = <double>np.PyArray_NBYTES(g)
-    launch(&L)
+    L.call.size[0], L.call.size[1], L.call.size[2] = rows, columns, columns
+    L.call.flops = <double>rows * columns
+    L.call.bytes = L.call.flops * np.PyArray_ITEMSIZE(x)
+    return launch(&L)
+
+
+cdef np.ndarray pixel_sums(np.ndarray g):
+    """Sum over all axes but the channels of a channels-last array; few channels: first over every so many pixels."""
+    cdef int64_t C = np.PyArray_DIM(g, 1), pixels = np.PyArray_SIZE(g) // C if C else 0, fold = 8
+    cdef np.ndarray out = empty_1d(C, np.PyArray_TYPE(g)), part
+    while fold > 1 and (C * fold > 64 or pixels % fold or pixels < 64 * fold):
+        fold //= 2
+    if fold == 1:
+        column_sums(g, out, pixels, C)
+        return out
+    part = empty_1d(C * fold, np.PyArray_TYPE(g))
+    column_sums(g, part, pixels // fold, C * fold)
+    column_sums(part, out, fold, C)
     return out
 
 
