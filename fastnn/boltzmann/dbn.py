@@ -10,11 +10,12 @@ from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
 from fastnn.nn.activation import ReLU, Sigmoid
-from fastnn.nn.container import ModuleList, ParameterList, Sequential
+from fastnn.nn.container import ModuleList, Sequential
 from fastnn.nn.dropout import Dropout
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.parameter_container import ParameterList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,6 +19,7 @@ from fastnn.nn.module import *
 from fastnn.nn.normalization import *
 from fastnn.nn.padding import *
 from fastnn.nn.parameter import *
+from fastnn.nn.parameter_container import *
 from fastnn.nn.pixelshuffle import *
 from fastnn.nn.pooling import *
 from fastnn.nn.recurrent import *
