@@ -33,22 +33,29 @@ FN_INLINE void philox_group(uint64_t key, uint64_t group, vl *out) {
     const vl m0 = vset1_l(0xD2511F53), m1 = vset1_l(0xCD9E8D57);
     const uint64_t counter = group * 16;
     const vl lane = FN_LANE_D;
-    for (int v = 0; v < FN_PHILOX_VECTORS / 2; v++) {
-        vl c0 = vset1_l((int64_t)(counter & 0xffffffff)) + lane + v * FN_LANES_D, c1 = vset1_l((int64_t)(counter >> 32));
-        vl c2 = {0}, c3 = {0};
-        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-        for (int round = 1; round < FN_PHILOX_ROUNDS; round++) {
-            const vl p0 = vmul_low(c0, m0), p1 = vmul_low(c2, m1);
-            c0 = vhigh_half(p1) ^ c1 ^ vset1_l(k0);
-            c2 = vhigh_half(p0) ^ c3 ^ vset1_l(k1);
-            c1 = p1;
-            c3 = p0;
-            k0 += 0x9E3779B9;
-            k1 += 0xBB67AE85;
+    enum { V = FN_PHILOX_VECTORS / 2 };         /* round by round through all of them: their chains overlap */
+    vl c0[V], c1[V], c2[V], c3[V];
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int v = 0; v < V; v++) {
+        c0[v] = vset1_l((int64_t)(counter & 0xffffffff)) + lane + v * FN_LANES_D;
+        c1[v] = vset1_l((int64_t)(counter >> 32));
+        c2[v] = c3[v] = (vl){0};
+    }
+    for (int round = 1; round < FN_PHILOX_ROUNDS; round++) {
+        for (int v = 0; v < V; v++) {
+            const vl p0 = vmul_low(c0[v], m0), p1 = vmul_low(c2[v], m1);
+            c0[v] = vhigh_half(p1) ^ c1[v] ^ vset1_l(k0);
+            c2[v] = vhigh_half(p0) ^ c3[v] ^ vset1_l(k1);
+            c1[v] = p1;
+            c3[v] = p0;
         }
-        const vl p0 = vmul_low(c0, m0), p1 = vmul_low(c2, m1);
-        out[v] = p1 ^ (vl)((vul)(c1 ^ vset1_l(k0)) << 32);
-        out[v + FN_PHILOX_VECTORS / 2] = p0 ^ (vl)((vul)(c3 ^ vset1_l(k1)) << 32);
+        k0 += 0x9E3779B9;
+        k1 += 0xBB67AE85;
+    }
+    for (int v = 0; v < V; v++) {
+        const vl p0 = vmul_low(c0[v], m0), p1 = vmul_low(c2[v], m1);
+        out[v] = p1 ^ (vl)((vul)(c1[v] ^ vset1_l(k0)) << 32);
+        out[v + V] = p0 ^ (vl)((vul)(c3[v] ^ vset1_l(k1)) << 32);
     }
 }
 

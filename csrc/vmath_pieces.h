@@ -31,7 +31,7 @@ static const float FN_ERF_F[5][32] = {
      0.00136552364f, 0.0011546833f, 0.000980932027f},
 };
 
-/* max ULP 2.4, never above 1.  x is held at 4, where the polynomial is 1/4: the product is 1 also as half of a multiply-add.
+/* max ULP 2.3, never above 1.  x is held at 4, where the polynomial is 1/4: the product is 1 also as half of a multiply-add.
  * Adding 1.5 * 2^23 leaves the piece's number in the low bits. */
 FN_INLINE vf verf_f(vf x) {
     const float magic = 12582912.0f;

@@ -92,6 +92,18 @@ def test_running_statistics():
     assert m.state_dict()._metadata[""]["version"] == 2
 
 
+@pytest.mark.parametrize("n", [5, 100, 512, 700, 1024, 1500, 5000])
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+def test_rows_have_the_same_bits_alone(name, n):
+    """Up to four short rows take each step together; a NaN stays in its row."""
+    x = rng.standard_normal((7, n)).astype(np.float32)
+    x[2, 1] = np.nan
+    y = getattr(F, name)(fastnn.tensor(x), (n,)).numpy()
+    assert np.isnan(y[2]).all() and np.isfinite(np.delete(y, 2, 0)).all()
+    for i in range(7):
+        np.testing.assert_array_equal(getattr(F, name)(fastnn.tensor(x[i:i + 1]), (n,)).numpy(), y[i:i + 1])
+
+
 def test_batches_tracked_may_be_missing_without_metadata():
     m = nn.BatchNorm1d(2)
     m.load_state_dict({k: v for k, v in m.state_dict().items() if k != "num_batches_tracked"})

@@ -39,6 +39,19 @@ def test_special_rows():
                                    getattr(torch, name)(torch.tensor(a), 1).numpy(), rtol=1e-6, equal_nan=True)
 
 
+@pytest.mark.parametrize("n", [3, 17, 40, 130, 3000])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_rows_do_not_disturb_each_other(name, n):
+    """Two rows are worked on side by side: infinities and NaN stay in theirs, and a row has the same bits alone."""
+    inf = np.inf
+    a = 20 * np.random.RandomState(3).standard_normal((9, n)).astype(np.float32)
+    a[1], a[2, 0], a[3, 1], a[4, :n // 2], a[5, :2], a[6, :2], a[7], a[7, 2] = -inf, inf, np.nan, -inf, (inf, -inf), (np.nan, inf), -inf, np.nan
+    y = getattr(fastnn, name)(fastnn.tensor(a), 1).numpy()
+    np.testing.assert_allclose(y, getattr(torch, name)(torch.tensor(a), 1).numpy(), rtol=3e-6, atol=1e-37 if name == "softmax" else 2e-6)
+    for i in range(9):
+        np.testing.assert_array_equal(getattr(fastnn, name)(fastnn.tensor(a[i:i + 1]), 1).numpy(), y[i:i + 1])
+
+
 def test_strided_input_and_several_axes():
     a = np.random.RandomState(1).standard_normal((4, 6, 8))
     view = fastnn.from_numpy(a).transpose(0, 2)
