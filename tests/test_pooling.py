@@ -146,3 +146,18 @@ def test_empty_batch():
     assert y.shape == (0, 3, 4, 4)
     y.sum().backward()
     assert x.grad.shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("size", [(3, 2), (2, 3), 1])
+def test_large_windows(size, value):
+    """Windows of eight columns and more take in row after row; NaN, and the NaN of inf - inf in the sum that looks for it."""
+    x = np.random.RandomState(0).randn(2, 21, 20, 27).astype("f")
+    if value is not None:
+        x[0, 3, 7, 5] = x[1, 20, 19, 26] = value
+        x[0, 4, 7, 5], x[0, 4, 8, 6] = value, -value
+    for name in ("adaptive_max_pool2d", "adaptive_avg_pool2d"):
+        want = getattr(torch.nn.functional, name)(torch.tensor(x), size).numpy()
+        np.testing.assert_allclose(getattr(pooling, name)(from_array(x), size).numpy(), want, 1e-5, 1e-6)
+    want = torch.nn.functional.max_pool2d(torch.tensor(x), 9, 4, 4).numpy()
+    np.testing.assert_array_equal(pooling.max_pool2d(from_array(x), 9, 4, 4).numpy(), want)

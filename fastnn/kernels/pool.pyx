@@ -145,6 +145,8 @@ cdef void set_up(const fn_call* call, Pool* p, bint maximum) noexcept nogil:
         a.source, a.target, a.kernel = call.size[IN_ + i], call.size[OUT_ + i], call.size[KERNEL_ + i]
         a.stride, a.pad, a.dilation = call.size[STRIDE_ + i], call.size[PAD_ + i], call.size[DILATION_ + i]
         a.adaptive = call.size[ADAPTIVE_]
+        if a.adaptive and a.target and a.source % a.target == 0:        # windows of equal size
+            a.adaptive, a.kernel, a.stride = False, a.source // a.target, a.source // a.target
     a = &p.axis[2]
     p.most = 1
     for i in range(2):
