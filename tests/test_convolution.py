@@ -120,6 +120,24 @@ def test_without_batch_axis_without_bias_and_empty_batch():
     compare("conv_transpose2d", (0, 3, 7, 8), (3, 5, 3, 3))
 
 
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 3), (1, 3)])
+@pytest.mark.parametrize("padding", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_depthwise_weight_gradient_at_the_edges(kernel, padding):
+    for height, width in ((3, 1), (1, 2), (3, 3), (4, 5), (9, 12)):
+        if height + 2 * padding[0] >= kernel[0] and width + 2 * padding[1] >= kernel[1]:
+            for channels in (2, 16, 35):
+                compare("conv2d", (2, channels, height, width), (channels, 1, *kernel), padding=padding, groups=channels,
+                        order="channels_last")
+
+
+def test_padding_takes_no_part_in_the_weight_gradient():
+    w = leaf(np.ones((20, 1, 3, 3), "f"))
+    g = np.zeros((1, 20, 4, 4), "f")
+    g[..., 0] = np.inf
+    F.conv2d(ones(1, 20, 4, 4), w, padding=1, groups=20).backward(from_array(g))
+    assert not np.isnan(w.grad.numpy()[..., 0]).any() and np.isinf(w.grad.numpy()[..., 1:]).all()
+
+
 def test_winograd_switch():
     try:
         for backends.winograd in (True, False):

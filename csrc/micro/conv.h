@@ -73,6 +73,15 @@ typedef struct fn_conv_thin {
     int64_t ystep;
 } fn_conv_thin;
 
+/* c[i][j * C + k] += sum over pixels of x[i][(pixel + j) * C + k] * y[pixel * C + k]: `rows` (at most 3) kernel rows by 3 columns.
+ * left, right: the first pixel's first column, the last one's last column, lie outside and are left out. */
+typedef struct fn_conv_square {
+    int64_t count, C;
+    int rows, left, right;
+    const void *x[3], *y;
+    void *c[3];
+} fn_conv_square;
+
 typedef struct fn_conv_table {
     int lanes, columns;
     int masked_tails;
@@ -83,7 +92,10 @@ typedef struct fn_conv_table {
      * j < columns (at most 3), k < C */
     void (*depthwise_outer)(int64_t runs, const fn_conv_run *run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
                             int64_t ystep, void *c, int64_t wcolumn);
+    void (*depthwise_square)(const fn_conv_square *s);
     void (*add)(int64_t n, const void *x, void *y);     /* y += x */
+    /* y[p * K + k] = x[k * plane + p]: the planes of up to 4 channels, pixel by pixel */
+    void (*interleave)(int64_t pixels, int64_t K, const void *x, int64_t plane, void *y);
     /* scale[c] = w[c] / sqrt(var[c] + eps), in double; w is 1 where NULL */
     void (*norm_scale)(int64_t n, const void *w, const void *var, double eps, void *scale);
     /* y[u][k] += sum over t, the last first, of x[(u - t) * xstep + t * K + k], 0 <= u - t < count */

@@ -72,6 +72,15 @@ cdef extern from "fastnn.h" nogil:
         int relu
         void* y
         int64_t ystep
+    ctypedef struct fn_conv_square:
+        int64_t count
+        int64_t C
+        int rows
+        int left
+        int right
+        const void* x[3]
+        const void* y
+        void* c[3]
     ctypedef struct fn_conv_table:
         int lanes
         int columns
@@ -81,7 +90,9 @@ cdef extern from "fastnn.h" nogil:
         void (*depthwise)(const fn_conv_depthwise* s) noexcept nogil
         void (*depthwise_outer)(int64_t runs, const fn_conv_run* run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
                                 int64_t ystep, void* c, int64_t wcolumn) noexcept nogil
+        void (*depthwise_square)(const fn_conv_square* s) noexcept nogil
         void (*add)(int64_t n, const void* x, void* y) noexcept nogil
+        void (*interleave)(int64_t pixels, int64_t K, const void* x, int64_t plane, void* y) noexcept nogil
         void (*norm_scale)(int64_t n, const void* w, const void* var, double eps, void* scale) noexcept nogil
         void (*overlap)(int64_t count, int64_t taps, int64_t K, const void* x, int64_t xstep, void* y) noexcept nogil
         void (*thin)(const fn_conv_thin* s) noexcept nogil

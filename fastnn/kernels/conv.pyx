@@ -21,6 +21,9 @@ cdef extern from "fastnn.h" nogil:
 cdef enum:
     BLOCK = 96                  # target pixels of a block
     BLOCKS = 16                 # blocks wanted before columns are cut too
+    FEW_BLOCKS = 8              # wanted of a small map, as long as they have FEW_PIXELS
+    FEW_PIXELS = 16
+    BAND = 384                  # target pixels of a band: the fewer bands, the fewer source rows are copied twice
     PANEL_BYTES = 262144        # of weights that stay in the second-level cache while a block's tiles pass
     THIN = 16                   # source channels below which a padded patch pays
     POINTERS = 16384            # per block
@@ -130,10 +133,10 @@ cdef void copy_pixels(const Gather* g, int64_t group, int64_t n, int64_t s0, int
     if g.planar:
         plane = g.axis[0].source * g.axis[1].source * g.axis[2].source
         source += (n * (C - 1) * plane + group * g.K * plane + source_row(g, n, s0, s1) + s2) * e
-        if g.K == 1:
-            memcpy(to, source, count * e)
-            return
-        g.gemm.pack(count, g.K, source, 1, plane, to, g.K)
+        if g.K <= 4:
+            g.kernels.interleave(count, g.K, source, plane, to)
+        else:
+            g.gemm.pack(count, g.K, source, 1, plane, to, g.K)
         return
     source += ((source_row(g, n, s0, s1) + s2) * C + group * g.K) * e
     if C == g.K:
@@ -203,13 +206,15 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.banded = wants_band(g)
     w.taps, w.K = all_taps, g.K
     if w.banded:
-        make_band(g, 2 * BLOCK, &w.band)
+        make_band(g, max(BLOCK, min(BAND, pixels // BLOCKS)), &w.band)
         w.taps, w.K = w.band.taps, w.band.K
         w.pixels = w.band.rows * w.band.columns
         w.pixel_blocks = g.N * g.axis[0].count * w.band.down * w.band.across
     else:
         limit = max(12, min(BLOCK, POINTERS // max(1, all_taps)))
         w.pixel_blocks = max(1, ceil_div(pixels, limit))
+        if all_taps * g.K * g.n * e <= PANEL_BYTES:         # cheap to read once more
+            w.pixel_blocks = max(w.pixel_blocks, min(FEW_BLOCKS, pixels // FEW_PIXELS))
         w.pixels = ceil_div(pixels, w.pixel_blocks)
     w.K_at_once = min(max(1, w.K), max(64, PANEL_BYTES // (w.width * e)))
     w.taps_at_once = max(1, PANEL_BYTES // (w.width * e * w.K_at_once)) if w.K_at_once == w.K else 1

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
-    Axis, Gather, ceil_div, fn_conv_depthwise, fn_conv_run, round_up, source_row, tap_weight_at, target_row, taps_of)
+    Axis, Gather, ceil_div, fn_conv_depthwise, fn_conv_run, fn_conv_square, round_up, source_row, tap_weight_at, target_row, taps_of)
 from fastnn.kernels.native cimport parallel
 
 cdef enum:
@@ -128,6 +128,12 @@ cdef void depthwise(const Gather* g, int threads, char* scratch) noexcept nogil:
 
 # ---- weight gradient ---------------------------------------------------------------------------------------------
 
+cdef bint is_square(const Rows* r) noexcept nogil:
+    """Up to three kernel rows of three neighbouring columns, at most one of them outside: then all are summed at once."""
+    cdef const Axis* a = &r.g.axis[0]
+    return a[1].taps <= 3 and a[2].taps == 3 and a[2].a == 1 and a[2].bstep == 1 and a[2].b >= -1 and a[2].b + a[2].count + 1 <= a[2].source
+
+
 cdef void part_body(void* context, int64_t block, int worker) noexcept nogil:
     """The weight gradient of some rows: [tap][channel]."""
     cdef const Rows* r = <const Rows*>context
@@ -137,17 +143,27 @@ cdef void part_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef char* dw = r.partial + block * taps_of(g) * C * e
     cdef const char* x
     cdef const char* y
+    cdef bint square = is_square(r)
+    cdef fn_conv_square s
+    s.count, s.C, s.left, s.right = a[2].count, C, a[2].b < 0, a[2].b + a[2].count + 1 >= a[2].source
     memset(dw, 0, taps_of(g) * C * e)
     for row in range(block * r.rows, min(r.all_rows, (block + 1) * r.rows)):
         row_of(r, row, &n, &j0, &j1)
         y = r.dy + target_row(g, n, j0, j1) * C * e
         for t0 in range(a[0].taps):
             s0 = a[0].a * j0 + a[0].b + t0 * a[0].bstep
+            s.rows, s.y = 0, y
             for t1 in range(a[1].taps):
                 s1 = a[1].a * j1 + a[1].b + t1 * a[1].bstep
                 if 0 <= s0 < a[0].source and 0 <= s1 < a[1].source:
                     x = g.source + source_row(g, n, s0, s1) * C * e
-                    row_sums(r, x, y, dw + (t0 * a[1].taps + t1) * a[2].taps * C * e)
+                    if square:
+                        s.x[s.rows], s.c[s.rows] = x + a[2].b * C * e, dw + (t0 * a[1].taps + t1) * a[2].taps * C * e
+                        s.rows += 1
+                    else:
+                        row_sums(r, x, y, dw + (t0 * a[1].taps + t1) * a[2].taps * C * e)
+            if s.rows:
+                g.kernels.depthwise_square(&s)
 
 
 cdef void row_sums(const Rows* r, const char* x, const char* y, char* dw) noexcept nogil:

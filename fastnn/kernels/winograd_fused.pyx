@@ -14,8 +14,8 @@ from fastnn.kernels.winograd cimport POINTS, fn_winograd_product, fn_winograd_ta
 cdef enum:
     FEW = 16                    # tiles up to which units are strips
     GROUP = 12                  # tiles of a unit at most
-    UNITS = 8                   # wanted, as long as they have 8 tiles
-    STRIPS = 4                  # wanted, as long as they have two vectors
+    UNITS = 8                   # wanted, as long as they have 4 tiles
+    STRIPS = 4                  # wanted, as long as they have two vectors (one, where there are fewer than four)
     WEIGHT_BYTES = 655360       # of transformed weights that stay in the second-level cache
     PACKED = 16                 # rows of weights put in order at a time
 
@@ -62,14 +62,14 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.kernels = winograd_kernels(g)
     w.down, w.across = ceil_div(g.axis[1].count, 4), ceil_div(g.axis[2].count, 4)
     w.tiles = g.N * w.down * w.across
-    w.by_strips = w.tiles <= FEW and g.n >= g.kernels.columns
+    w.by_strips = w.tiles <= FEW and g.n > lanes
     w.depth = g.K
     if w.by_strips:
         w.groups = 1
-        w.width = max(min(2 * lanes, g.kernels.columns), min(g.kernels.columns, round_up(ceil_div(g.n, STRIPS), lanes)))
+        w.width = max(lanes if g.n < 4 * lanes else 2 * lanes, min(g.kernels.columns, round_up(ceil_div(g.n, STRIPS), lanes)))
         w.depth = ceil_div(g.K, ceil_div(POINTS * g.K * w.width * e, WEIGHT_BYTES))
     else:
-        w.groups = max(1, max(ceil_div(w.tiles, GROUP), min(UNITS, w.tiles // 8)))
+        w.groups = max(1, max(ceil_div(w.tiles, GROUP), min(UNITS, w.tiles // 4)))
         w.width = min(g.kernels.columns, round_up(g.n, lanes))
     w.most = ceil_div(w.tiles, w.groups)
     w.strips = ceil_div(g.n, w.width)
