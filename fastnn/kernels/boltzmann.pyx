@@ -24,6 +24,8 @@ cdef extern from "fastnn.h" nogil:
         void (*run)(int64_t n, const void* x, void* y, const double* scalar) noexcept nogil
     ctypedef struct fn_pointwise_table:
         const fn_unary* unary
+    ctypedef struct fn_loss_table:
+        double (*total)(int64_t n, const void* x) noexcept nogil
     ctypedef struct fn_random_table:
         int per_group
         void (*uniform)(uint64_t key, uint64_t group, int64_t n, void* y) noexcept nogil
@@ -31,6 +33,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
         const fn_pointwise_table* pointwise[2]
         const fn_random_table* random[2]
+        const fn_loss_table* loss[2]
 
 ctypedef fused real:
     float
@@ -82,18 +85,9 @@ cdef inline char* row_of(const Rows* r, int slot, int64_t row, int64_t columns) 
     return <char*>r.call.slot[slot] + row * columns * r.item
 
 
-cdef double total(const real* x, int64_t n) noexcept nogil:
-    """The sum in float64, eight chains."""
-    cdef double[8] s
-    cdef int64_t i, j
-    for j in range(8):
-        s[j] = 0
-    for i in range(n // 8):
-        for j in range(8):
-            s[j] += x[8 * i + j]
-    for i in range(n // 8 * 8, n):
-        s[i % 8] += x[i]
-    return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]))
+cdef inline double total(const fn_call* call, const void* x, int64_t n) noexcept nogil:
+    """The sum, added in float64."""
+    return (<const tables*>table).loss[1 if call.dtype == FN_F64 else 0].total(n, x)
 
 
 # ---- bernoulli units: size = rows, columns -------------------------------------------------------------------------
@@ -108,9 +102,9 @@ cdef void bernoulli_block(void* context, int64_t block, int worker) noexcept nog
         if r.call.slot[4] != NULL:
             r.unary[SOFTPLUS].run(r.columns, x, spare, SOFTPLUS_ARGUMENTS)
             if r.call.dtype == FN_F64:
-                (<double*>r.call.slot[4])[row] = total[double](<const double*>spare, r.columns)
+                (<double*>r.call.slot[4])[row] = total(r.call, spare, r.columns)
             else:
-                (<float*>r.call.slot[4])[row] = <float>total[float](<const float*>spare, r.columns)
+                (<float*>r.call.slot[4])[row] = <float>total(r.call, spare, r.columns)
         mean = row_of(r, 2, row, r.columns) if r.call.slot[2] != NULL else spare
         r.unary[SIGMOID].run(r.columns, x, mean, r.call.scalar)
         if r.call.slot[3] != NULL:
@@ -253,11 +247,7 @@ cdef inline double element(const fn_call* call, int slot, int64_t i) noexcept no
     return (<const double*>call.slot[slot])[i] if call.dtype == FN_F64 else (<const float*>call.slot[slot])[i]
 
 cdef double mean_of(const fn_call* call, int slot, int64_t rows) noexcept nogil:
-    if rows == 0:
-        return 0
-    if call.dtype == FN_F64:
-        return total[double](<const double*>call.slot[slot], rows) / rows
-    return total[float](<const float*>call.slot[slot], rows) / rows
+    return total(call, call.slot[slot], rows) / rows if rows else 0
 
 cdef void contrast_value_run(fn_call* call) noexcept nogil:
     """value = mean free energy of the data less that of the samples; change = mean v of the data less that of the samples.
