@@ -10,7 +10,7 @@ typedef struct fn_gemm_strip {
     const void *a;              /* broadcast operand, any strides */
     int64_t rsa, csa;
     const void *b;              /* vector operand: rows contiguous */
-    int64_t rsb, csb;           /* csb is 1 but for turned_strip, where rsb is */
+    int64_t rsb, csb;           /* csb is 1 but for dot_strip, where rsb is */
     int padded;                 /* rows of b may be read up to a whole vector */
     void *c;                    /* rows contiguous */
     int64_t rsc;
@@ -31,8 +31,7 @@ typedef struct fn_gemm_table {
     int64_t (*columns_for)(int64_t M);
     void (*strip)(const fn_gemm_strip *s);
     void (*row_strip)(const fn_gemm_strip *s);      /* M is 1, any n */
-    void (*turned_strip)(const fn_gemm_strip *s);   /* M at most 2, B with contiguous columns, any n */
-    /* M is 1, B has contiguous columns, A is contiguous, K whole: each element is a sum in lanes, not a chain */
+    /* few rows, contiguous, by a B with contiguous columns, any n: each element is a sum in lanes, not a chain */
     void (*dot_strip)(const fn_gemm_strip *s);
     /* y[i][j] = x[i * rsx + j * csx], rows of y contiguous; fast where csx or rsx is 1 */
     void (*pack)(int64_t rows, int64_t columns, const void *x, int64_t rsx, int64_t csx, void *y, int64_t rsy);

@@ -36,7 +36,6 @@ cdef extern from "fastnn.h" nogil:
         int64_t (*columns_for)(int64_t M) noexcept nogil
         void (*strip)(const fn_gemm_strip* s) noexcept nogil
         void (*row_strip)(const fn_gemm_strip* s) noexcept nogil
-        void (*turned_strip)(const fn_gemm_strip* s) noexcept nogil
         void (*dot_strip)(const fn_gemm_strip* s) noexcept nogil
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
@@ -49,8 +48,12 @@ cdef enum:
     KC = 256
     KC_FEW = 96                 # few rows: a freshly turned panel is used at once and should stay in the first level
     NC = 512
+    DOT_ROWS = 16               # up to here dot products may take the place of a turned B
+    KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
-    NO_PACK_ROWS = 96           # up to here a second look at B costs less than a copy of it
+    # up to so many rows, looking again and again at B costs less than a copy of it, once whole lines are read in either case
+    NO_PACK_ROWS = 96
+    NO_PACK_ROWS_WIDE = 512     # where a row of a strip is at least four lines
     LARGE = 1 << 20
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
     BLOCK_FLOP = 500_000
@@ -59,6 +62,8 @@ cdef enum:
 
 # Cycles per element turned (copied to rows from columns), times lanes: the FMA of a vector is one cycle.
 DEF TURN = 4.0
+# Cycles to add up the lanes of one dot product.
+DEF SUM = 3.0
 
 ctypedef void (*strip_function)(const fn_gemm_strip* s) noexcept nogil
 
@@ -90,6 +95,11 @@ cdef inline int64_t round_up(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b * b
 
 
+cdef inline int64_t even_depth(int64_t K) noexcept nogil:
+    """About KC, in equal pieces: 784 are three of 262, not three of 256 and one of 16 for which C is loaded and stored again."""
+    return ceil_div(K, max(1, (K + KC // 2) // KC))
+
+
 cdef inline int64_t packed_b_bytes(const Plan* p) noexcept nogil:
     return round_up(p.kc * min(p.nc, round_up(p.g.N, p.width)) * p.element, 64) if p.pack_b else 0
 
@@ -98,16 +108,29 @@ cdef inline int64_t packed_a_bytes(const Plan* p) noexcept nogil:
     return round_up(min(p.g.M, MC) * (p.kc + PAD) * p.element, 64) if p.pack_a else 0
 
 
-cdef double cycles(const gemm_args* g, int64_t lanes) noexcept nogil:
+cdef double cycles(const gemm_args* g, int64_t lanes, bint turned) noexcept nogil:
     """Model of the time of a product as it stands: multiply-adds, and what must be turned to have contiguous rows."""
-    cdef double M = g.M, N = g.N, K = g.K, turned = 0
-    if g.csB != 1 and not g.packed:
-        turned += K * N
+    cdef double M = g.M, N = g.N, K = g.K, moved = 0, products = M * K * ceil_div(g.N, lanes)
     if g.csA != 1 and g.K > 2 * SHORT:
-        turned += M * K
+        moved += M * K
     if g.csC != 1:
-        turned += M * N * (2 if g.accumulate else 1)
-    return M * K * ceil_div(g.N, lanes) + turned * TURN / lanes
+        moved += M * N * (2 if g.accumulate else 1)
+    if prefers_dots(g, lanes, turned):
+        products = M * N * (ceil_div(g.K, lanes) + SUM)
+    elif g.csB != 1 and not g.packed:
+        moved += K * N
+    return products + moved * TURN / lanes
+
+
+cdef bint prefers_dots(const gemm_args* g, int64_t lanes, bint turned) noexcept nogil:
+    """Are sums in lanes and then across them cheaper than a turned B?
+
+    Of a transposed product only for one row: a batch times a narrow matrix keeps its chains, whatever the batch.
+    """
+    cdef double M = g.M, N = g.N, K = g.K
+    if g.packed or g.csB == 1 or g.rsB != 1 or g.M > (1 if turned else DOT_ROWS):
+        return False
+    return M * N * (ceil_div(g.K, lanes) + SUM) < M * K * ceil_div(g.N, lanes) + K * N * TURN / lanes
 
 
 cdef void transposed(const gemm_args* g, gemm_args* t) noexcept nogil:
@@ -126,10 +149,8 @@ cdef strip_function strip_of(const Plan* p) noexcept nogil:
         return p.kernels.strip
     if g.M == 1 and g.csB == 1:
         return p.kernels.row_strip
-    if g.M == 1 and g.rsB == 1 and g.csA == 1:
+    if prefers_dots(g, p.kernels.lanes, p.turned):
         return p.kernels.dot_strip
-    if g.M <= 2 and g.csB != 1 and g.rsB == 1:
-        return p.kernels.turned_strip
     return p.kernels.strip
 
 
@@ -147,18 +168,20 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     p.turned = False
     if g.finish == NULL and not g.packed:
         transposed(g, &turned)
-        p.turned = cycles(&turned, p.kernels.lanes) < cycles(g, p.kernels.lanes)
+        p.turned = cycles(&turned, p.kernels.lanes, True) < cycles(g, p.kernels.lanes, False)
         if p.turned:
             g[0] = turned
     cdef int64_t strip = p.kernels.columns_for(g.M if g.M > 3 else 4)
+    cdef bint many_rows = g.M > (NO_PACK_ROWS_WIDE if strip * p.element >= 256 else NO_PACK_ROWS)
     p.turn_c = g.csC != 1
     p.strip = strip_of(p)
     p.pack_b = not g.packed and p.strip == p.kernels.strip and (
         g.csB != 1
         or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails)
-        or (g.M > NO_PACK_ROWS and g.K > 64 and g.rsB > 2 * strip))
-    p.pack_a = g.csA != 1 and g.M > 1 and g.K > 2 * SHORT and g.csA * p.element > 256 and g.N > 2 * strip
-    cdef bint one_row = p.strip == p.kernels.row_strip or p.strip == p.kernels.dot_strip
+        or (many_rows and g.K > 64 and g.rsB > 2 * strip))
+    p.pack_a = g.csA != 1 and (p.strip == p.kernels.dot_strip or (
+        g.M > 1 and g.K > 2 * SHORT and g.csA * p.element > 256 and g.N > 2 * strip))
+    cdef bint whole_rows = p.strip == p.kernels.row_strip or p.strip == p.kernels.dot_strip
     cdef bint in_place = not (p.pack_b or g.packed)
     # a B beyond the second-level cache is swept once, KC whole rows at a time: a strip down all of it would touch a page
     # per row, and come back to each page for every strip
@@ -167,10 +190,11 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     p.kc = g.K
     if p.pack_b and g.M <= 12:
         p.kc = KC_FEW
-    elif p.pack_a or p.pack_b or g.packed or g.M > NO_PACK_ROWS or large:
-        p.kc = KC
-    if one_row:
-        p.kc, p.width = g.K, round_up(g.N, p.kernels.lanes)
+    elif p.pack_a or p.pack_b or g.packed or many_rows or large:
+        p.kc = even_depth(g.K)
+    if whole_rows:
+        p.kc = KC_DOTS if p.strip == p.kernels.dot_strip else g.K
+        p.width = round_up(g.N, p.kernels.lanes)
     if in_place and not p.turn_c and g.csB == 1 and g.K <= SHORT:
         p.width = round_up(g.N, p.kernels.lanes)
     p.kc = max(1, min(p.kc, g.K))
@@ -287,7 +311,7 @@ cdef int64_t plan_scratch(int dtype, const gemm_args* g, int threads) noexcept n
 cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil:
     """As if everything were packed, in either orientation: the plan of a smaller product may pack what this one's does
     not."""
-    cdef int64_t longest = max(g.M, g.N), kc = min(g.K, KC)
+    cdef int64_t longest = max(g.M, g.N), kc = min(g.K, 3 * KC // 2)
     cdef int64_t strip = (<const tables*>table).gemm[dtype].columns_for(4)
     cdef int64_t elements = kc * min(NC, round_up(longest, strip)) + min(longest, MC) * (kc + PAD + strip) + 8 * strip
     return round_up(elements * (8 if dtype == 1 else 4), 64) * max(1, threads)
