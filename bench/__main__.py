@@ -29,7 +29,8 @@ def options_of(arguments):
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="everything in one self-contained page")
     parser.add_argument("--record", action="store_true",
                         help="write docs/benchmarks.md with its pictures, bench/recorded.json and the README's table")
-    parser.add_argument("--compare", metavar="OLD.json", help="list ratios that fell by more than 10 %% since that run")
+    parser.add_argument("--compare", metavar="OLD.json",
+                        help="list ratios that fell by more than 10 %% since that run, and how far both agree")
     parser.add_argument("--check", action="store_true", help="--compare with bench/recorded.json unless given; exit status 1 if any fell")
     parser.add_argument("--instructions", action="store_true", help="count instructions of a dozen kernels (callgrind) instead of timing")
     parser.set_defaults(source="bench.groups:all_cases", root=ROOT)
@@ -123,6 +124,8 @@ def main(arguments=None, say=say_line, **settings):
         say(line)
     if old and not lines:
         say("no ratio fell by more than 10 %")
+    for line in report.agreement(data, old) if old else []:
+        say(line)
     return int(trouble or session.failed() or (options.check and bool(lines)))
 
 

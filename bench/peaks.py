@@ -5,11 +5,13 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 COPIED = 64 << 20       # bytes: more than the caches hold
+READ = 400 << 10        # bytes that fit a second-level cache, unless a neighbour on the same core uses it too
 
 
 def fma_peak(folder):
@@ -35,6 +37,8 @@ class Peaks:
             self.probe = fma_peak(folder)
         self.probe()
         self.rates, self.copies = [], {}
+        self.senses = {"copy": partial(copy_rate, 1, 1), "cache": read_rate}
+        self.sensed = {name: [] for name in self.senses}
 
     def flops(self):
         """FLOP/s of one core now."""
@@ -47,10 +51,34 @@ class Peaks:
             self.copies[threads] = copy_rate(threads)
         return self.copies[threads]
 
+    def disturbance(self):
+        """What a neighbour takes of memory and caches now: 1 - the worse of two rates, each against its best in this run.
+
+        Other guests of a virtual machine's host show here and nowhere else: they take no ticks of ours.
+        """
+        worst = 0
+        for name, sense in self.senses.items():
+            rates = self.sensed[name]
+            rates.append(sense())
+            worst = max(worst, 1 - rates[-1] / max(rates))
+        return worst
+
     def spread(self):
         """How far the middle half of the peak probes lies apart, as a fraction of their median."""
         low, middle, high = statistics.quantiles(self.rates, n=4) if len(self.rates) > 3 else (0, 1, 0)
         return (high - low) / middle
+
+
+def read_rate(repeats=9):
+    """Bytes per second of one core's reading of what lies in its second-level cache."""
+    values = np.ones(READ // 8, np.float32)
+    other, times = values.copy(), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(10):
+            np.dot(values, other)
+        times.append(time.perf_counter() - start)
+    return 10 * READ / statistics.median(times)
 
 
 def copy_rate(threads, repeats=5):

@@ -3,12 +3,15 @@ import base64
 import html
 import io
 import json
+import math
 import re
+import statistics
 
 from bench import pictures
 from bench.bars import ELSEWHERE, verdicts
 
 SLOWER = 0.9            # a ratio below this part of the recorded one is listed
+AGREED = math.log(1.07)  # how far apart ratios of two runs on a quiet machine may lie
 WORDS = {True: "met", False: "short", None: "not measured"}
 METHOD = """\
 * Peaks are measured first and again before every round: multiply-adds of one core (`bench/lab/fma_peak.c`), and what a copy moves.
@@ -21,7 +24,9 @@ METHOD = """\
 * The bound is the time of the arithmetic at the multiply-add peak plus that of a copy that moves as many bytes; Winograd's algorithm
   can pass it. Allocations are blocks that a call asks of the system.
 * Memory is the peak of a fresh process that trains for twelve steps, import included; growth is what came after the import.
-* A run on a busy machine says so, under conditions."""
+* Memory and cache are probed before and after every case: what a neighbour on the same host takes shows in no count of ticks. A case
+  that others disturbed is measured a second time, and the less disturbed one kept.
+* A run on a busy machine says so, under conditions. `--compare` says how far the ratios of two runs agree."""
 
 
 def line(found):
@@ -141,15 +146,33 @@ def recorded(data):
     return f'{{"machine": {json.dumps(data["machine"])},\n"results": [\n{rows}\n]}}\n'
 
 
-def slower(data, old):
-    """Lines on ratios that fell by more than a tenth since the recorded run."""
+def shared_ratios(data, old):
+    """(result, peer, ratio of the earlier run, ratio now) of all that both runs have."""
     before = {(r["group"], r["name"], r["threads"]): r.get("ratio", {}) for r in old["results"]}
-    lines = []
     for r in data["results"]:
         for peer, now in r.get("ratio", {}).items():
-            was = before.get((r["group"], r["name"], r["threads"]), {}).get(peer)
-            if was and now < SLOWER * was:
-                lines.append(f"slower: {r['group']} {r['name']}, {r['threads']} threads, against {peer}: {was:.2f}x before, {now:.2f}x now")
+            if was := before.get((r["group"], r["name"], r["threads"]), {}).get(peer):
+                yield r, peer, was, now
+
+
+def slower(data, old):
+    """Lines on ratios that fell by more than a tenth since the recorded run."""
+    return [f"slower: {r['group']} {r['name']}, {r['threads']} threads, against {peer}: {was:.2f}x before, {now:.2f}x now"
+            for r, peer, was, now in shared_ratios(data, old) if now < SLOWER * was]
+
+
+def agreement(data, old):
+    """A line on how far two runs agree, and one where the machine was not the same in both."""
+    apart = [abs(math.log(now / was)) for _, _, was, now in shared_ratios(data, old)]
+    lines = []
+    if apart:
+        within = sum(a <= AGREED for a in apart)
+        lines.append(f"agreement with the earlier run: half of the {len(apart)} ratios within {math.expm1(statistics.median(apart)):.1%}, "
+                     f"{within} within {math.expm1(AGREED):.0%}")
+    then, now = (run.get("machine", {}) for run in (old, data))
+    probes = [name for name in then if name in now and name.startswith(("copy", "peak"))]
+    differing = [f"{name} {then[name]} then, {now[name]} now" for name in probes
+                 if abs(math.log(float(now[name].split()[0]) / float(then[name].split()[0]))) > AGREED]
+    if differing:
+        lines.append("the machine differs: " + "; ".join(differing))
     return lines
-
-

@@ -90,6 +90,11 @@ def test_check_lists_what_became_slower(bench, tmp_path):
         (tmp_path / "old.json").write_text(json.dumps(old))
         status, text, _ = bench("--peers", "numpy", "--only", "right", "--check", "--compare", tmp_path / "old.json")
         assert status == expected and ("slower: overhead right" in text) == bool(expected)
+        assert "agreement with the earlier run: half of the 1 ratios within" in text
+    old["machine"]["copy, 1 threads"] = "1 GB/s"
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    _, text, _ = bench("--peers", "numpy", "--only", "right", "--compare", tmp_path / "old.json")
+    assert "the machine differs: copy, 1 threads 1 GB/s then" in text
 
 
 def test_resume_measures_only_the_rest(bench, tmp_path):

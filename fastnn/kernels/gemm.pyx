@@ -56,6 +56,7 @@ cdef enum:
     NO_PACK_ROWS_WIDE = 512     # where a row of a strip is at least four lines
     LARGE = 1 << 20
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
+    PANEL_ROWS = 96             # of A that a panel should serve
     BLOCK_FLOP = 500_000
     BLOCKS = 16
     ROW_COLUMNS = 512           # one row: least columns of a block, runs of memory long enough for the prefetchers
@@ -206,15 +207,15 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
         p.scratch_bytes += min(g.M, MC) * p.width * p.element
 
 
-cdef void cut(Plan* p) noexcept nogil:
-    """Blocks of C for the threads, by shape alone: columns first, so that no two pack the same piece of B."""
+cdef void cut(Plan* p, int threads) noexcept nogil:
+    """Blocks of C for the threads, so that few pack or turn the same piece of an operand; no bit depends on them."""
     cdef const gemm_args* g = &p.g
     cdef int64_t wanted = min(BLOCKS, 2 * g.M * g.N * g.K // BLOCK_FLOP)
     if wanted < 2:
         return
     cdef int64_t unit = ROW_COLUMNS if g.M == 1 else p.kernels.columns_for(g.M)
     cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24)
-    if g.K <= SHORT and g.csC == 1:             # rows of C are written whole
+    if p.pack_a or (g.K <= SHORT and g.csC == 1):       # rows of A are turned once; rows of C are written whole
         down = min(wanted, down)
         p.block_columns = ceil_div(strips, min(strips, max(1, wanted // down))) * unit
         p.blocks_across = ceil_div(g.N, p.block_columns)
@@ -222,6 +223,8 @@ cdef void cut(Plan* p) noexcept nogil:
         p.block_columns = ceil_div(strips, min(strips, wanted)) * unit
         p.blocks_across = ceil_div(g.N, p.block_columns)
         down = min(max(1, wanted // p.blocks_across), down)
+        if p.pack_b:
+            down = min(down, max(g.M // PANEL_ROWS, ceil_div(2 * threads, p.blocks_across)))
     p.block_rows = round_up(ceil_div(g.M, down), 6)
     p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
 
@@ -323,7 +326,7 @@ cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexce
         return
     make_plan(&p, dtype, g)
     if threads > 1:
-        cut(&p)
+        cut(&p, threads)
     if p.blocks == 1:
         run_block(&p, 0, p.g.M, 0, p.g.N, <char*>scratch)
         return
