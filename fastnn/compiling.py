@@ -1,11 +1,12 @@
 """Compiled steps: a whole inference, training step or epoch as one call without the GIL.
 
-A step is run eagerly three times (once to create optimizer state, twice under the recorder); when both recordings
-agree, it becomes a plan that replays the very same kernel calls.  What a plan cannot replay runs eagerly, after one
-warning.  See docs/compile.md.
+A step is run eagerly under a recorder until two recordings in succession agree: twice, or three times where the first run
+made state that the next ones found.  Then it becomes a plan that replays the very same kernel calls.  What a plan cannot
+replay runs eagerly, after one warning.  See docs/compile.md.
 """
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING, overload
 
@@ -19,6 +20,7 @@ from fastnn.core.recording import Recording, overlapping, recording
 from fastnn.core.replay import record_module, replay_module
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.nn.utils import clip_grad_norm_, clip_grad_value_
+from fastnn.ops.update import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +81,7 @@ class _Compiled:
     def __init__(self, model: Any, fullgraph: bool) -> None:
         self.model = model
         self.fullgraph = fullgraph
-        self._plans: dict[Any, Any] = {}        # signature -> Plan, None (runs eagerly) or a count of runs so far
+        self._plans: dict[Any, Any] = {}        # signature -> Plan, None (runs eagerly) or the recording so far
         self._latest = None     # the plan that ran last: tried first
 
     def reset(self) -> None:
@@ -128,29 +130,34 @@ class _Compiled:
 
     def _make_plan(self, signature, inputs, run):
         """Advance the signature on its way to a plan by one eager run; returns what the run returned."""
-        stage = self._plans.get(signature, "first")
-        if stage is None:
+        before = self._plans.get(signature)
+        if before is None and signature in self._plans:
             return run()[0]
-        if stage == "first":
-            answer = run()[0]
-            self._plans[signature] = "recorded"
+        with self._state() if before is None else contextlib.nullcontext():
+            guard = self._guard()
+            with recording([t.array for t in inputs]) as record:
+                answer, outputs = run()
+        if before is None:      # what a first run does besides (lazy layers, buffers) is no fault
+            self._plans[signature] = _Early(record)
             return answer
-        guard = self._guard()
-        with recording([t.array for t in inputs]) as record:
-            answer, outputs = run()
         try:
             self._check(record, guard, inputs)
-            if stage == "recorded":
+            early = isinstance(before, _Early)
+            difference = (before.record if early else before).difference(record)
+            if not difference:
+                self._keep(signature, self._build(record, outputs))
+            elif early:
                 self._plans[signature] = record
-                return answer
-            difference = stage.difference(record)
-            if difference:
+            else:
                 raise NotCapturedError(difference)
-            self._keep(signature, self._build(record, outputs))
         except NotCapturedError as reason:
             self._refuse(reason)
             self._plans[signature] = None
         return answer
+
+    def _state(self):
+        """A context of a first run in which the state exists that it would make: memory made while recording counts as a buffer."""
+        return contextlib.nullcontext()
 
     def _refuse(self, reason):
         if self.fullgraph:
@@ -181,6 +188,13 @@ class _Compiled:
 def _state_of(module):
     """The dicts that hold what a module's Python code may look at."""
     return [vars(module), *[getattr(module, name) for name in HOOKS if hasattr(module, name)]]
+
+
+class _Early:
+    """The recording of a first run: a plan when the next one agrees, nothing otherwise."""
+
+    def __init__(self, record):
+        self.record = record
 
 
 class _Training:
@@ -317,6 +331,16 @@ class CompiledStep(_Compiled):
         self.optimizer.step()
         loss = loss.detach()
         return loss, [loss]
+
+    @contextlib.contextmanager
+    def _state(self):
+        made = prepare(self.optimizer) if self.optimizer._family else ()
+        try:
+            yield
+        finally:
+            for p in made:
+                if p.grad is None:      # no step would have given it state
+                    del self.optimizer.state[p]
 
     def _parameters(self):
         return [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -556,3 +556,26 @@ def test_recording_needs_no_more_memory_than_an_eager_step():
     peak = {how: int(subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, check=True).stdout)
             for how in ("eager", "compiled")}
     assert peak["compiled"] < 1.3 * peak["eager"]
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.Adam(p), lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.SGD(p, lr=0.1)])
+def test_plan_after_two_runs_and_no_state_without_a_gradient(make):
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    model.unused = nn.Parameter(fastnn.ones(5))
+    optimizer = make(model.parameters())
+    step = fastnn.compile(lambda x: model[2](model[1](model[0](x))), nn.MSELoss(), optimizer, fullgraph=True)
+    x, y = fastnn.ones(6, 3), fastnn.zeros(6, 2)
+    step(x, y)
+    assert "not yet planned" in step.explain()
+    step(x, y)
+    assert "kernel calls" in step.explain()
+    assert model.unused not in optimizer.state
+
+
+def test_first_run_that_makes_weights_is_no_fault():
+    model = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 2))
+    run = fastnn.compile(model, fullgraph=True)
+    with fastnn.no_grad():
+        want = [run(fastnn.ones(6, 3)) for _ in range(4)]
+    assert "kernel calls" in run.explain()
+    assert all((w == want[0]).all() for w in want)

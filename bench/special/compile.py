@@ -1,4 +1,4 @@
-"""Compile time: from `fastnn.compile` until the plan stands, with the three eager steps that are recorded for it."""
+"""Compile time: from `fastnn.compile` until the plan stands, with the eager steps that are recorded for it."""
 import statistics
 import time
 
@@ -21,6 +21,8 @@ def to_plan(side, threads, name):
         step = lib.compile(model, loss, make(model.parameters()), fullgraph=True)
         for _ in range(3):
             step(x, y)
+            if step._latest is not None:
+                break
         times.append(1e3 * (time.perf_counter() - start))
         if "kernel calls" not in step.explain():
             raise RuntimeError("no plan after three steps")

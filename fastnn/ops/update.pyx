@@ -104,6 +104,21 @@ def step(optimizer):
                 update_one(u, p, <Tensor>p._grad, state, hypers[g], create, group, optimizer)
 
 
+def prepare(optimizer):
+    """Make the state that a step would make, for all parameters that want a gradient; returns those that had none."""
+    cdef Tensor p
+    cdef list made = []
+    for group in optimizer.param_groups:
+        name = optimizer._kernel(group)
+        if name not in known:
+            known[name] = Update(name)
+        for p in <list>group["params"] if (<Update>known[name]).names else ():
+            if p.requires and not optimizer.state.get(p):
+                optimizer.state[p] = optimizer._init_state(p, group)
+                made.append(p)
+    return made
+
+
 cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create, dict group,
                     optimizer) except -1:
     cdef Launch L
