@@ -78,6 +78,7 @@ cdef struct Plan:
     int64_t nc
     bint pack_a
     bint pack_b
+    bint pack_for_rows          # B could be used where it lies, but for the many rows
     bint turned                 # g is the transposed product
     bint turn_c                 # C has contiguous columns: strips go through scratch
     int64_t block_rows          # the blocks of the split over threads
@@ -99,6 +100,11 @@ cdef inline int64_t round_up(int64_t a, int64_t b) noexcept nogil:
 cdef inline int64_t even_depth(int64_t K) noexcept nogil:
     """About KC, in equal pieces: 784 are three of 262, not three of 256 and one of 16 for which C is loaded and stored again."""
     return ceil_div(K, max(1, (K + KC // 2) // KC))
+
+
+cdef inline int64_t unpacked_rows(const Plan* p) noexcept nogil:
+    """Up to so many rows B is used where it lies."""
+    return NO_PACK_ROWS_WIDE if p.kernels.columns_for(4) * p.element >= 256 else NO_PACK_ROWS
 
 
 cdef inline int64_t packed_b_bytes(const Plan* p) noexcept nogil:
@@ -173,13 +179,14 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
         if p.turned:
             g[0] = turned
     cdef int64_t strip = p.kernels.columns_for(g.M if g.M > 3 else 4)
-    cdef bint many_rows = g.M > (NO_PACK_ROWS_WIDE if strip * p.element >= 256 else NO_PACK_ROWS)
+    cdef bint many_rows = g.M > unpacked_rows(p)
     p.turn_c = g.csC != 1
     p.strip = strip_of(p)
     p.pack_b = not g.packed and p.strip == p.kernels.strip and (
-        g.csB != 1
-        or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails)
-        or (many_rows and g.K > 64 and g.rsB > 2 * strip))
+        g.csB != 1 or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails))
+    p.pack_for_rows = (not (p.pack_b or g.packed) and p.strip == p.kernels.strip and many_rows and g.K > 64
+                       and g.rsB > 2 * strip)
+    p.pack_b = p.pack_b or p.pack_for_rows
     p.pack_a = g.csA != 1 and (p.strip == p.kernels.dot_strip or (
         g.M > 1 and g.K > 2 * SHORT and g.csA * p.element > 256 and g.N > 2 * strip))
     cdef bint whole_rows = p.strip == p.kernels.row_strip or p.strip == p.kernels.dot_strip
@@ -225,8 +232,12 @@ cdef void cut(Plan* p, int threads) noexcept nogil:
         down = min(max(1, wanted // p.blocks_across), down)
         if p.pack_b:
             down = min(down, max(g.M // PANEL_ROWS, ceil_div(2 * threads, p.blocks_across)))
-    p.block_rows = round_up(ceil_div(g.M, down), 6)
+    if down > 1:
+        down -= down % 2                # as many blocks for one thread as for the other
+    p.block_rows = ceil_div(g.M, down)
     p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
+    if p.pack_for_rows and p.block_rows <= min(MC, unpacked_rows(p)):
+        p.pack_b = False
 
 
 cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c) noexcept nogil:

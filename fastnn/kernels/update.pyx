@@ -50,7 +50,9 @@ HYPER_LENGTH = 10
 
 cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
 # Elements per block: small enough to share out, large enough that handing over a block costs nothing against it.
-cdef enum: BLOCK = 16384
+cdef enum:
+    BLOCK = 16384
+    LINE = 64                       # elements that blocks are rounded to: whole lines of any type
 
 cdef fn_kernel[16] updates
 cdef dict update_number = {}
@@ -72,7 +74,7 @@ cdef int declare_update(str name, str slots, fn_driver run) except -1:
 cdef struct Pass:
     fn_update_row row
     const fn_coefficients* k
-    int64_t n
+    int64_t n, block                # elements; of a block
     int item, arrays
     char* parameter
     char* gradient
@@ -81,17 +83,18 @@ cdef struct Pass:
 
 cdef void pass_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Pass* t = <Pass*>context
-    cdef int64_t start = block * BLOCK, offset = start * t.item
+    cdef int64_t start = block * t.block, offset = start * t.item
     cdef void* state[3]
     cdef int j
     for j in range(t.arrays):
         state[j] = t.state[j] + offset
-    t.row(min(BLOCK, t.n - start), t.k, t.parameter + offset, t.gradient + offset, state)
+    t.row(min(t.block, t.n - start), t.k, t.parameter + offset, t.gradient + offset, state)
 
 
 cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, int arrays) noexcept nogil:
     """Run one row of update.def; its state arrays are the slots from `first` on."""
     cdef Pass t
+    cdef int64_t blocks
     cdef int j
     t.row = (<const tables*>table).update[call.dtype == FN_F64].row[row]
     t.k = k
@@ -102,7 +105,10 @@ cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, in
     t.gradient = <char*>call.slot[GRADIENT]
     for j in range(arrays):
         t.state[j] = <char*>call.slot[first + j]
-    parallel((t.n + BLOCK - 1) // BLOCK, threads_for(call), pass_block, &t)
+    # an even number of equal blocks: of two threads each updates the half whose gradient it has just computed
+    blocks = 1 if t.n <= BLOCK else 2 * ((t.n + 2 * BLOCK - 1) // (2 * BLOCK))
+    t.block = ((t.n + blocks - 1) // blocks + LINE - 1) // LINE * LINE
+    parallel((t.n + t.block - 1) // t.block if t.n else 0, threads_for(call), pass_block, &t)
 
 
 # ---- what a step's numbers are -------------------------------------------------------------------------------------
