@@ -37,7 +37,7 @@ class Peaks:
             self.probe = fma_peak(folder)
         self.probe()
         self.rates, self.copies = [], {}
-        self.senses = {"copy": partial(copy_rate, 1, 1), "cache": read_rate}
+        self.senses = {"copy": partial(copy_rate, 1, 3), "cache": read_rate}
         self.sensed = {name: [] for name in self.senses}
 
     def flops(self):
@@ -52,7 +52,7 @@ class Peaks:
         return self.copies[threads]
 
     def disturbance(self):
-        """What a neighbour takes of memory and caches now: 1 - the worse of two rates, each against its best in this run.
+        """What a neighbour takes of memory and caches now: 1 - the worse of two rates, each against its median in this run.
 
         Other guests of a virtual machine's host show here and nowhere else: they take no ticks of ours.
         """
@@ -60,7 +60,7 @@ class Peaks:
         for name, sense in self.senses.items():
             rates = self.sensed[name]
             rates.append(sense())
-            worst = max(worst, 1 - rates[-1] / max(rates))
+            worst = max(worst, 1 - rates[-1] / statistics.median(rates))
         return worst
 
     def spread(self):
@@ -78,7 +78,7 @@ def read_rate(repeats=9):
         for _ in range(10):
             np.dot(values, other)
         times.append(time.perf_counter() - start)
-    return 10 * READ / statistics.median(times)
+    return 10 * READ / min(times)
 
 
 def copy_rate(threads, repeats=5):

@@ -24,7 +24,7 @@ WANTED = {"torch": "2.13"}      # the version that the bars were written against
 SPREAD = 0.05           # of the peak probe, above which the machine counts as noisy
 BUSY = 0.10             # of the machine's time that others may take, before we begin and during a case
 LISTEN = 0.5            # seconds to find out before we begin
-DISTURBED = 0.25        # of the rate of memory or cache that a neighbour may take during a case
+DISTURBED = 0.35        # of the rate of memory or cache that a neighbour may take during a case
 REPEATS = 80            # cases that a run measures a second time, at most: it has to end
 DEFAULT_THREADS = 2
 
