@@ -12,21 +12,14 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
+
+#include "waiting.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sched.h>
 #define FN_YIELD() sched_yield()
 #else
 #define FN_YIELD() ((void)0)
-#endif
-
-#if defined(__x86_64__) || defined(__i386__)
-#define FN_RELAX() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define FN_RELAX() __asm__ __volatile__("isb")
-#else
-#define FN_RELAX() ((void)0)
 #endif
 
 enum {
@@ -77,21 +70,15 @@ typedef struct {
     atomic_int length;
 } fn_row;
 
-static inline int64_t fn_row_clock(void) {
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
 static inline int fn_row_begin(fn_row *row) {
     enum { SOON = 20000, CALLS = 8 };       /* ns */
-    const int64_t now = fn_row_clock(), since = now - atomic_exchange_explicit(&row->last, now, memory_order_relaxed);
+    const int64_t now = fn_now_ns(), since = now - atomic_exchange_explicit(&row->last, now, memory_order_relaxed);
     int length = atomic_load_explicit(&row->length, memory_order_relaxed);
-    length = since < 0 || since > SOON ? 0 : length < CALLS ? length + 1 : CALLS;
+    length = since > SOON ? 0 : length < CALLS ? length + 1 : CALLS;
     atomic_store_explicit(&row->length, length, memory_order_relaxed);
     return length == CALLS;
 }
 
-static inline void fn_row_end(fn_row *row) { atomic_store_explicit(&row->last, fn_row_clock(), memory_order_relaxed); }
+static inline void fn_row_end(fn_row *row) { atomic_store_explicit(&row->last, fn_now_ns(), memory_order_relaxed); }
 
 #endif

@@ -26,7 +26,8 @@ void fn_parallel(int64_t blocks, int threads, fn_block body, void *context) {
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
+
+#include "waiting.h"
 
 enum {
     TEAM_LIMIT = 256,
@@ -37,14 +38,6 @@ enum {
     UNIT_BITS = 16,
     STACK_BYTES = 1 << 21
 };
-
-#if defined(__x86_64__) || defined(__i386__)
-#define RELAX() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define RELAX() __asm__ __volatile__("isb")
-#else
-#define RELAX() ((void)0)
-#endif
 
 /* ---- sleeping until a word changes ------------------------------------------------------------------------- */
 
@@ -121,12 +114,6 @@ typedef struct {
 
 int fn_team_limit(void) { return TEAM_LIMIT; }
 
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
 /* Claim and run units of one share until it is empty, or `most`; returns how many. */
 static uint32_t drain(const job *j, member *share, int worker, uint32_t most) {
     uint32_t done = 0;
@@ -184,12 +171,12 @@ static void wake_next(int w, int threads) {
 static uint64_t next_number(int w, uint64_t seen) {
     word *asleep = &team.of[w].asleep;
     uint64_t number;
-    const int64_t deadline = now_ns() + SPIN_NS;
-    while (this_core() != atomic_load_explicit(&team.core, memory_order_relaxed) && now_ns() < deadline) {
+    const int64_t deadline = fn_now_ns() + SPIN_NS;
+    while (this_core() != atomic_load_explicit(&team.core, memory_order_relaxed) && fn_now_ns() < deadline) {
         for (int i = 0; i < 32; i++) {
             number = atomic_load_explicit(&team.number, memory_order_acquire);
             if (number != seen) return number;
-            RELAX();
+            FN_RELAX();
         }
     }
     /* The order of these two against the master's (publish, then look who sleeps) loses no wake-up. */
@@ -289,13 +276,13 @@ static void publish(const job *j, int64_t units) {
 /* Waits for the units that helpers hold. */
 static void await(uint32_t units) {
     if (atomic_load_explicit(&team.finished, memory_order_acquire) == units) return;
-    const int64_t deadline = now_ns() + SPIN_NS;
+    const int64_t deadline = fn_now_ns() + SPIN_NS;
     do {
         for (int i = 0; i < 32; i++) {
             if (atomic_load_explicit(&team.finished, memory_order_acquire) == units) return;
-            RELAX();
+            FN_RELAX();
         }
-    } while (now_ns() < deadline);
+    } while (fn_now_ns() < deadline);
     atomic_store(&team.master_asleep, 1);
     for (uint32_t f; (f = atomic_load(&team.finished)) != units;) word_wait(&team.finished, f);
     atomic_store(&team.master_asleep, 0);
@@ -304,10 +291,10 @@ static void await(uint32_t units) {
 /* Is the job worth waking a sleeping team?  Yes if another one has just ended, then more will follow; else, with blocks in
  * plenty, the caller does the first to find out. */
 static int worth_waking(const job *j, int64_t units, uint32_t *done) {
-    const int64_t start = now_ns();
+    const int64_t start = fn_now_ns();
     if (units < 4 * j->threads || start - team.last_end < SOON_NS) return 1;
     *done = drain(j, &team.of[0], 0, 1);
-    return (now_ns() - start) * (units - 1) > WORTH_NS;
+    return (fn_now_ns() - start) * (units - 1) > WORTH_NS;
 }
 
 static void on_team(int64_t blocks, int threads, fn_block body, void *context) {
@@ -322,7 +309,7 @@ static void on_team(int64_t blocks, int threads, fn_block body, void *context) {
     if (!asleep || worth_waking(&j, units, &done)) wake_next(0, threads);
     done += drain_all(&j, 0);
     await((uint32_t)units - done);
-    if (asleep) team.last_end = now_ns();
+    if (asleep) team.last_end = fn_now_ns();
 }
 
 void fn_parallel(int64_t blocks, int threads, fn_block body, void *context) {

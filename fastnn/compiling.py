@@ -137,23 +137,24 @@ class _Compiled:
             guard = self._guard()
             with recording([t.array for t in inputs]) as record:
                 answer, outputs = run()
+        state = self._advance(before, record, guard, inputs, lambda: self._build(record, outputs))
+        self._keep(signature, state)
+        return answer
+
+    def _advance(self, before, record, guard, inputs, build):
+        """The next state of a signature after a recorded run: the recording, a plan that `build` makes, or None: runs eagerly."""
         if before is None:      # what a first run does besides (lazy layers, buffers) is no fault
-            self._plans[signature] = _Early(record)
-            return answer
+            return _Early(record)
         try:
             self._check(record, guard, inputs)
             early = isinstance(before, _Early)
             difference = (before.record if early else before).difference(record)
-            if not difference:
-                self._keep(signature, self._build(record, outputs))
-            elif early:
-                self._plans[signature] = record
-            else:
+            if difference and not early:
                 raise NotCapturedError(difference)
+            return record if difference else build()
         except NotCapturedError as reason:
             self._refuse(reason)
-            self._plans[signature] = None
-        return answer
+            return None
 
     def _state(self):
         """A context of a first run in which the state exists that it would make: memory made while recording counts as a buffer."""
@@ -162,7 +163,7 @@ class _Compiled:
     def _refuse(self, reason):
         if self.fullgraph:
             raise reason
-        warnings.warn(f"fastnn.compile: runs eagerly, because a plan cannot replay it: {reason}", stacklevel=5)
+        warnings.warn(f"fastnn.compile: runs eagerly, because a plan cannot replay it: {reason}", stacklevel=6)
 
     def _build(self, record, outputs):
         plan = Plan(record, [t.array for t in outputs], self._gradient_leaves())
@@ -172,8 +173,10 @@ class _Compiled:
     def _gradient_leaves(self):
         return []
 
-    def _keep(self, signature, plan):
-        self._plans[signature] = self._latest = plan
+    def _keep(self, signature, state):
+        self._plans[signature] = state
+        if isinstance(state, Plan):
+            self._latest = state
         if len(self._plans) > MOST_PLANS:
             del self._plans[next(iter(self._plans))]
 
@@ -239,14 +242,13 @@ class CompiledModule(_Compiled):
 
     def _train(self, tensors, leaves):
         signature = (*self._signature(tensors), tuple(t.requires_grad for t in tensors))
-        state = self._plans.get(signature, "first")
+        state = self._plans.get(signature)
         if isinstance(state, _Training):
             if state.plan.stands():
                 outputs = replay_module(state.plan, tensors, leaves, state.present)
                 return self.model(*tensors) if outputs is None else _unflatten(state.structure, iter(outputs))
-            state = "first"
-        if state is None or state == "first":
-            self._plans[signature] = None if state is None else "recorded"
+            state = None
+        elif state is None and signature in self._plans:
             return self.model(*tensors)
         return self._record_training(signature, state, tensors, leaves)
 
@@ -262,28 +264,15 @@ class CompiledModule(_Compiled):
             return outputs, stand_ins
 
         def done(record, split, gradients, present):
-            self._plans[signature] = self._training_plan(state, record, split, first_outputs, gradients, present, structure[0],
-                                                         tensors, guard)
+            def build():
+                plan = Plan(record, [*first_outputs, *gradients], (), split, len(tensors), len(first_outputs))
+                plan.watch(self._watched(), self._guard())
+                return _Training(plan, present, structure[0])
+            self._plans[signature] = self._advance(state, record, guard, tensors, build)
 
         first_outputs, guard = [], self._guard()
         outputs = record_module(Recording([t.array for t in tensors]), run, leaves, done)
         return _unflatten(structure[0], iter(outputs))
-
-    def _training_plan(self, state, record, split, outputs, gradients, present, structure, inputs, guard):
-        """The next state of a signature: this recording, or a plan when it agrees with the one before."""
-        try:
-            self._check(record, guard, inputs)
-            if state == "recorded":
-                return record
-            difference = state.difference(record)
-            if difference:
-                raise NotCapturedError(difference)
-            plan = Plan(record, [*outputs, *gradients], (), split, len(inputs), len(outputs))
-            plan.watch(self._watched(), self._guard())
-            return _Training(plan, present, structure)
-        except NotCapturedError as reason:
-            self._refuse(reason)
-            return None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["model"], name)

@@ -147,3 +147,15 @@ def test_load_tells_others_from_our_own_processes(monkeypatch):
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_case_that_neighbours_disturbed_is_measured_once_more(monkeypatch):
+    from types import SimpleNamespace
+
+    from bench import session
+    monkeypatch.setattr(session, "measure", lambda *_: {"run": next(runs)})
+    own = SimpleNamespace(sides=(), rounds=1, budget=0, repeats=1)
+    case, sides = SimpleNamespace(), SimpleNamespace(threads=1)
+    for senses, kept in (([0, 0.1], 0), ([0, 0.9, 0, 0.1], 1), ([0, 0.9, 0, 0.1], 0)):      # the third has no repeat left
+        runs, left = iter(range(9)), iter(senses)
+        assert session.Session.quietest(own, case, sides, SimpleNamespace(disturbance=lambda left=left: next(left)))["run"] == kept

@@ -572,9 +572,20 @@ def test_plan_after_two_runs_and_no_state_without_a_gradient(make):
     assert model.unused not in optimizer.state
 
 
-def test_first_run_that_makes_weights_is_no_fault():
-    model = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 2))
-    run = fastnn.compile(model, fullgraph=True)
+def test_first_run_that_makes_something_is_no_fault():
+    class Cached(nn.Module):
+        """Makes a factor in its first run: more kernel calls than the second."""
+
+        def __init__(self):
+            super().__init__()
+            self.linear, self.factor = nn.Linear(3, 4), None
+
+        def forward(self, x):
+            if self.factor is None:
+                self.factor = (x * 0 + 2).sum()
+            return self.linear(x) * self.factor
+
+    run = fastnn.compile(Cached(), fullgraph=True)
     with fastnn.no_grad():
         want = [run(fastnn.ones(6, 3)) for _ in range(4)]
     assert "kernel calls" in run.explain()
