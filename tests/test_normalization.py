@@ -17,6 +17,11 @@ def positive(*shape):
     return rng.uniform(0.5, 2, shape)
 
 
+def last_in_memory(a):
+    """Channels last, seen as (N, C, ...)."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+
+
 def compare(ours, theirs, arrays, state=(), **options):
     """Values, state after the call and gradients in both dtypes; arrays may hold None."""
     for dtype in (np.float64, np.float32):
@@ -56,7 +61,7 @@ def test_batch_norm(shape, training, affine):
 @pytest.mark.parametrize("shape", BATCHES[3:5])
 def test_batch_norm_channels_last(shape):
     C = shape[1]
-    x = np.moveaxis(np.ascontiguousarray(np.moveaxis(10 + rng.standard_normal(shape), 1, -1)), -1, 1)
+    x = last_in_memory(10 + rng.standard_normal(shape))
     compare(F.batch_norm, TF.batch_norm, [x, rng.standard_normal(C), positive(C), positive(C), positive(C)], (1, 2),
             training=True)
     y = F.batch_norm(fastnn.from_numpy(x), None, None, training=True)
@@ -151,12 +156,26 @@ def test_group_norm(shape, groups):
                 [10 + rng.standard_normal(shape), w, b])
 
 
+# several blocks of a few samples, many samples, one block, a group per channel; channels that differ in their means
+@pytest.mark.parametrize("shape, groups", [((2, 66, 41, 31), 3), ((9, 64, 37, 31), 8), ((3, 6, 5, 5), 2), ((2, 5, 6, 7, 3), 5)])
+def test_group_norm_channels_last(shape, groups):
+    C = shape[1]
+    x = last_in_memory(10 + rng.standard_normal(shape) + rng.standard_normal((C,) + (1,) * (len(shape) - 2)))
+    for w, b in ((positive(C), positive(C)), (positive(C), None), (None, None)):
+        compare(lambda x, w, b: F.group_norm(x, groups, w, b), lambda x, w, b: TF.group_norm(x, groups, w, b), [x, w, b])
+    leaf = fastnn.from_numpy(x.astype(np.float32)).requires_grad_()
+    y = F.group_norm(leaf, groups)
+    y.backward(fastnn.tensor(x.astype(np.float32)))
+    assert all(np.moveaxis(a.numpy(), 1, -1).flags.c_contiguous for a in (y.detach(), leaf.grad))    # the memory order travels on
+
+
 @pytest.mark.parametrize("shape", [(4, 3, 7), (2, 5, 6, 4), (2, 3, 4, 5, 6)])
 @pytest.mark.parametrize("batch", [True, False])
 def test_instance_norm(shape, batch):
     C = shape[1]
-    compare(F.instance_norm, TF.instance_norm, [10 + rng.standard_normal(shape), rng.standard_normal(C), positive(C), positive(C),
-                                                positive(C)], (1, 2), use_input_stats=batch, momentum=0.3)
+    for order in (np.asarray, last_in_memory):
+        compare(F.instance_norm, TF.instance_norm, [order(10 + rng.standard_normal(shape)), rng.standard_normal(C), positive(C),
+                                                    positive(C), positive(C)], (1, 2), use_input_stats=batch, momentum=0.3)
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 9])
@@ -181,5 +200,22 @@ def test_threads_give_the_same_bits(N, C, inner):
         native.call("layer_norm_fwd", [x, ones, None, lm, ls, ly], (rows, n), (1e-5,), threads=threads)
         native.call("layer_norm_bwd", [x, ones, lm, ls, g, ldx, lw, lb], (rows, n), threads=threads)
         results.append((y, dx, mean, rstd, dw, db, ly, ldx, lw, lb))
+    for a, b in zip(*results):
+        assert np.array_equal(a, b) and not np.isnan(a).any()
+
+
+@pytest.mark.parametrize("N, inner, C, groups", [(2, 2500, 66, 3), (9, 1200, 64, 8), (1, 70000, 64, 4)])
+@pytest.mark.parametrize("last", [0, 1])
+def test_group_norm_threads_give_the_same_bits(N, inner, C, groups, last):
+    x, g = (rng.standard_normal(N * C * inner).astype(np.float32) for _ in range(2))
+    w, results = positive(C).astype(np.float32), []
+    for threads in (1, 2):
+        y, dx = np.full_like(x, np.nan), np.full_like(x, np.nan)
+        mean, rstd = (np.full(N * groups, np.nan, np.float32) for _ in range(2))
+        dw, db = (np.full(C, np.nan, np.float32) for _ in range(2))
+        sizes = N, C, inner, groups, last
+        native.call("group_norm_fwd", [x, w, w, mean, rstd, None, y], sizes, (1e-5,), threads=threads)
+        native.call("group_norm_bwd", [x, w, mean, rstd, g, dx, dw, db], sizes, threads=threads)
+        results.append((y, dx, mean, rstd, dw, db))
     for a, b in zip(*results):
         assert np.array_equal(a, b) and not np.isnan(a).any()

@@ -1,4 +1,4 @@
-"""Batch, layer, RMS, group, instance and local response normalisation.
+"""Batch, layer, RMS and local response normalisation; groups of channels are in norm_group.pyx.
 
 Batch normalisation has two cuts.  inner > 1, (N, C, inner): a block is a channel, its N rows merged in order.  inner == 1
 (a matrix of N rows and C channels, or images stored channels last): blocks of rows leave partial sums per channel in
@@ -9,43 +9,10 @@ from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
-
-cdef extern from "fastnn.h" nogil:
-    ctypedef struct fn_norm_table:
-        void (*moment)(int64_t n, const void* x, double* moment) noexcept nogil
-        void (*affine)(int64_t n, const void* x, double mean, double scale, double shift, void* y) noexcept nogil
-        void (*sums)(int64_t n, const void* g, const void* x, double mean, double* sums) noexcept nogil
-        void (*affine_bwd)(int64_t n, const void* g, const void* x, double mean, double a, double b, double c,
-                           void* dx) noexcept nogil
-        void (*column_moment)(int64_t rows, int64_t C, const void* x, double* moment) noexcept nogil
-        void (*column_merge)(int64_t C, double seen, double count, const double* more, double* moment) noexcept nogil
-        void (*column_affine)(int64_t rows, int64_t C, const void* x, const void* mean, const void* scale,
-                              const void* shift, int relu, int stream, void* y) noexcept nogil
-        void (*column_sums)(int64_t rows, int64_t C, const void* g, const void* gate, const void* x, const void* mean,
-                            double* sums) noexcept nogil
-        void (*column_affine_bwd)(int64_t rows, int64_t C, const void* g, const void* gate, const void* x, const void* mean,
-                                  const void* a, const void* b, const void* c, int stream, void* dx) noexcept nogil
-        void (*layer)(int rms, int64_t rows, int64_t n, double eps, const void* x, const void* w, const void* b, void* y,
-                      void* mean, void* rstd) noexcept nogil
-        void (*layer_bwd)(int rms, int64_t rows, int64_t n, const void* x, const void* w, const void* mean,
-                          const void* rstd, const void* g, void* dx, void* dw, void* db) noexcept nogil
-        void (*group)(int64_t channels, int64_t inner, const void* x, const void* w, const void* b, double mean,
-                      double rstd, void* y) noexcept nogil
-        void (*group_bwd)(int64_t channels, int64_t inner, const void* x, const void* w, const void* g, double mean,
-                          double rstd, void* dx, double* sums) noexcept nogil
-        void (*add)(int64_t n, const void* x, void* y) noexcept nogil
-        void (*response)(int64_t C, int64_t inner, int64_t size, double alpha, double beta, double k, const void* x,
-                         void* d, void* y) noexcept nogil
-        void (*response_bwd)(int64_t C, int64_t inner, int64_t size, double alpha, double beta, const void* x,
-                             const void* d, const void* g, void* dx) noexcept nogil
-    ctypedef struct tables "fn_table":
-        const fn_norm_table* norm[2]
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, threads_for
 
 cdef enum:
-    BLOCK = 16384
     BATCH_RELU = 4              # size[BATCH_RELU] of batch_norm_fwd and batch_norm_eval_fwd
-    STREAM_BYTES = 1 << 24      # of a map that the next reader will not find in a cache anyway
 
 # size = N, C, inner, cumulative?, relu?; scalar = eps, momentum.  inner == 1: rows of C channels; only these know a relu.
 cdef fn_kernel batch_norm_fwd, batch_norm_eval_fwd
@@ -54,39 +21,8 @@ cdef fn_kernel batch_norm_fwd, batch_norm_eval_fwd
 cdef fn_kernel batch_norm_bwd
 # size = rows, n, rms?; scalar = eps.
 cdef fn_kernel layer_norm_fwd, layer_norm_bwd
-# size = N, C, inner, groups; scalar = eps.
-cdef fn_kernel group_norm_fwd, group_norm_bwd
-# size = N, C, inner; scalar = momentum.
-cdef fn_kernel instance_norm_statistics
 # size = N, C, inner, window; scalar = alpha, beta, k.
 cdef fn_kernel local_response_norm_fwd, local_response_norm_bwd
-
-
-cdef inline const fn_norm_table* kernels(const fn_call* call) noexcept nogil:
-    return (<const tables*>table).norm[1 if call.dtype == FN_F64 else 0]
-
-cdef inline char* at(const fn_call* call, const void* p, int64_t i) noexcept nogil:
-    """The i-th element of an array of the call's dtype; NULL stays NULL."""
-    return NULL if p == NULL else <char*>p + i * (8 if call.dtype == FN_F64 else 4)
-
-cdef inline double get(const fn_call* call, const void* p, int64_t i, double absent) noexcept nogil:
-    if p == NULL:
-        return absent
-    return (<const double*>p)[i] if call.dtype == FN_F64 else (<const float*>p)[i]
-
-cdef inline void put(const fn_call* call, void* p, int64_t i, double v) noexcept nogil:
-    if p == NULL:
-        return
-    if call.dtype == FN_F64:
-        (<double*>p)[i] = v
-    else:
-        (<float*>p)[i] = <float>v
-
-cdef inline int64_t rows_per_block(int64_t C) noexcept nogil:
-    return max(4 * BLOCK // max(C, 1), 16)
-
-cdef inline int64_t blocks_of(int64_t rows, int64_t span) noexcept nogil:
-    return (rows + span - 1) // span
 
 
 # ---- batch normalisation, training -----------------------------------------------------------------------------
@@ -355,76 +291,6 @@ cdef int64_t layer_norm_bwd_scratch(const fn_call* call) noexcept nogil:
     return blocks_of(call.size[0], layer_span(call)) * 2 * call.size[1] * 8
 
 
-# ---- group normalisation: the N * G groups are rows of (C / G) * inner -----------------------------------------------------
-cdef inline int64_t group_elements(const fn_call* call) noexcept nogil:
-    return call.size[1] // call.size[3] * call.size[2]
-
-cdef void group_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef fn_call* call = <fn_call*>context
-    cdef int64_t G = call.size[3], channels = call.size[1] // G, n = group_elements(call), row, first
-    cdef int64_t span = max(BLOCK // max(n, 1), 1), rows = call.size[0] * G
-    cdef double moment[2]
-    cdef double rstd
-    first = block * span
-    for row in range(first, min(first + span, rows)):
-        kernels(call).moment(n, at(call, call.slot[0], row * n), moment)
-        moment[1] /= <double>n
-        rstd = 1 / sqrt(moment[1] + call.scalar[0])
-        put(call, call.slot[3], row, moment[0])
-        put(call, call.slot[4], row, rstd)
-        put(call, call.slot[5], row, moment[1])
-        kernels(call).group(channels, call.size[2], at(call, call.slot[0], row * n),
-                            at(call, call.slot[1], row % G * channels), at(call, call.slot[2], row % G * channels),
-                            moment[0], rstd, at(call, call.slot[6], row * n))
-
-cdef void group_norm_run(fn_call* call) noexcept nogil:
-    """y = (x - mean) rstd w + b, statistics per sample and group, w and b per channel."""
-    parallel(blocks_of(call.size[0] * call.size[3], max(BLOCK // max(group_elements(call), 1), 1)), threads_for(call),
-             group_block, call)
-
-cdef void group_bwd_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef fn_call* call = <fn_call*>context
-    cdef int64_t G = call.size[3], channels = call.size[1] // G, n = group_elements(call), row, first
-    cdef int64_t span = max(BLOCK // max(n, 1), 1), rows = call.size[0] * G
-    first = block * span
-    for row in range(first, min(first + span, rows)):
-        kernels(call).group_bwd(channels, call.size[2], at(call, call.slot[0], row * n),
-                                at(call, call.slot[1], row % G * channels), at(call, call.slot[4], row * n),
-                                get(call, call.slot[2], row, 0), get(call, call.slot[3], row, 0),
-                                at(call, call.slot[5], row * n), <double*>call.scratch + row * channels * 2)
-
-cdef void group_norm_bwd_run(fn_call* call) noexcept nogil:
-    cdef int64_t N = call.size[0], C = call.size[1], n, c
-    cdef double* sums = <double*>call.scratch
-    cdef double g, gx
-    parallel(blocks_of(N * call.size[3], max(BLOCK // max(group_elements(call), 1), 1)), threads_for(call),
-             group_bwd_block, call)
-    if call.slot[6] == NULL and call.slot[7] == NULL:
-        return
-    for c in range(C):
-        g = gx = 0
-        for n in range(N):
-            g += sums[(n * C + c) * 2]
-            gx += sums[(n * C + c) * 2 + 1]
-        put(call, call.slot[6], c, gx)
-        put(call, call.slot[7], c, g)
-
-cdef int64_t group_norm_bwd_scratch(const fn_call* call) noexcept nogil:
-    return call.size[0] * call.size[1] * 16
-
-cdef void instance_statistics_run(fn_call* call) noexcept nogil:
-    """Running mean and unbiased variance per channel, from those of its N instances."""
-    cdef int64_t N = call.size[0], C = call.size[1], n, c
-    cdef double m = call.scalar[0], inner = <double>call.size[2], mean, var
-    for c in range(C):
-        mean = var = 0
-        for n in range(N):
-            mean += get(call, call.slot[0], n * C + c, 0)
-            var += get(call, call.slot[1], n * C + c, 0)
-        put(call, call.slot[2], c, (1 - m) * get(call, call.slot[2], c, 0) + m * mean / N)
-        put(call, call.slot[3], c, (1 - m) * get(call, call.slot[3], c, 0) + m * var / N * (inner / (inner - 1)))
-
-
 # ---- local response normalisation: a block is one sample -----------------------------------------------------------------
 cdef void response_block(void* context, int64_t n, int worker) noexcept nogil:
     cdef fn_call* call = <fn_call*>context
@@ -456,10 +322,5 @@ declare(&batch_norm_bwd, "batch_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:ou
 declare(&layer_norm_fwd, "layer_norm_fwd", "x:in w:in b:in mean:out rstd:out y:out", layer_norm_run, NULL)
 declare(&layer_norm_bwd, "layer_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", layer_norm_bwd_run,
         layer_norm_bwd_scratch)
-declare(&group_norm_fwd, "group_norm_fwd", "x:in w:in b:in mean:out rstd:out var:out y:out", group_norm_run, NULL)
-declare(&group_norm_bwd, "group_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", group_norm_bwd_run,
-        group_norm_bwd_scratch)
-declare(&instance_norm_statistics, "instance_norm_statistics",
-        "mean:in var:in running_mean:state running_var:state", instance_statistics_run, NULL)
 declare(&local_response_norm_fwd, "local_response_norm_fwd", "x:in d:out y:out", local_response_norm_run, NULL)
 declare(&local_response_norm_bwd, "local_response_norm_bwd", "x:in d:in g:in dx:out", local_response_norm_bwd_run, NULL)

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t
 import numpy as np
 
 import fastnn.kernels.norm  # no-cython-lint: declares the kernels
+import fastnn.kernels.norm_group  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport Storage, empty_1d, empty_like, zeros_like
@@ -379,12 +380,13 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
 cdef class GroupNormBackward(Node):
     """a: x, b: weight, c: mean, d: 1 / std of every group."""
     cdef int64_t N, C, inner, groups
+    cdef bint last
 
     cdef object backward(self, np.ndarray grad):
         cdef Launch L
         cdef np.ndarray x = self.a, dx = None, dw = None, db = None
         if self.nodes[0] is not None:
-            dx = empty_like(x)
+            dx = empty_laid_out(x, self.last)
         if self.nodes[1] is not None:
             dw = empty_1d(self.C, np.PyArray_TYPE(x))
         if self.nodes[2] is not None:
@@ -394,11 +396,12 @@ cdef class GroupNormBackward(Node):
         put(&L, 1, self.b)
         put(&L, 2, self.c)
         put(&L, 3, self.d)
-        put(&L, 4, contiguous(grad))
+        put(&L, 4, channels_last(grad) if self.last else contiguous(grad))
         put(&L, 5, dx)
         put(&L, 6, dw)
         put(&L, 7, db)
         set_sizes(&L, x, self.N, self.C, self.inner, self.groups, 0)
+        L.call.size[4] = self.last
         launch(&L)
         return dx, dw, db
 
@@ -407,7 +410,8 @@ cdef Tensor group_tensor(str op, Tensor x, int64_t groups, Tensor weight, Tensor
                          np.ndarray running_var, double momentum):
     """Group normalisation; running statistics (of instance normalisation) are moved when given."""
     cdef Launch L
-    cdef np.ndarray a = contiguous(x.array), w, b, y, mean, rstd, var = None
+    cdef Shape s
+    cdef np.ndarray a = laid_out(x.array, &s), w, b, y, mean, rstd, var = None
     cdef int64_t N = np.PyArray_DIM(a, 0), C = np.PyArray_DIM(a, 1), inner
     cdef GroupNormBackward node
     w = channel_vector(op, "weight", weight, a, C)
@@ -415,7 +419,7 @@ cdef Tensor group_tensor(str op, Tensor x, int64_t groups, Tensor weight, Tensor
     if np.PyArray_SIZE(a) == 0:
         return empty_result(x, weight, bias)
     inner = np.PyArray_SIZE(a) // (N * C)
-    y = empty_like(a)
+    y = empty_laid_out(a, s.last)
     mean = empty_1d(N * groups, np.PyArray_TYPE(a))
     rstd = empty_1d(N * groups, np.PyArray_TYPE(a))
     if running_mean is not None:
@@ -429,6 +433,7 @@ cdef Tensor group_tensor(str op, Tensor x, int64_t groups, Tensor weight, Tensor
     put(&L, 5, var)
     put(&L, 6, y)
     set_sizes(&L, a, N, C, inner, groups, eps)
+    L.call.size[4] = s.last
     launch(&L)
     if running_mean is not None:
         begin(&L, INSTANCE_STATISTICS, fn_dtype_of(a))
@@ -441,7 +446,7 @@ cdef Tensor group_tensor(str op, Tensor x, int64_t groups, Tensor weight, Tensor
     if not recording(x, weight, bias):
         return wrap(y)
     node = GroupNormBackward.__new__(GroupNormBackward)
-    node.N, node.C, node.inner, node.groups = N, C, inner, groups
+    node.N, node.C, node.inner, node.groups, node.last = N, C, inner, groups, s.last
     save_a(node, x)
     if weight is not None:
         save_b(node, weight)
