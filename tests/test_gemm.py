@@ -169,19 +169,20 @@ def test_row_does_not_depend_on_its_batch(layout, dtype):
 @pytest.mark.parametrize("layout", "nt")
 def test_packed_b(layout, dtype):
     rng = np.random.default_rng(9)
-    bias = rng.standard_normal(150).astype(dtype)
-    b = operand(rng, 300, 150, layout, dtype)
-    packed = np.full(gemm.packed_size(300, 150, dtype), np.nan, dtype)
-    native.call("pack_b", [b, packed], [300, 150, *strides(b)])
+    n = 730                         # wide enough for one row to be split over threads
+    bias = rng.standard_normal(n).astype(dtype)
+    b = operand(rng, 300, n, layout, dtype)
+    packed = np.full(gemm.packed_size(300, n, dtype), np.nan, dtype)
+    native.call("pack_b", [b, packed], [300, n, *strides(b)])
     for m in (1, 2, 7, 100):
-        a, c = operand(rng, m, 300, "n", dtype), np.full((m, 150), np.nan, dtype)
+        a, c = operand(rng, m, 300, "n", dtype), np.full((m, n), np.nan, dtype)
         for threads in (1, 2):
-            native.call("matmul", [a, packed, bias, c], [m, 150, 300, *strides(a), 0, 0, 150, 1, 1, 1], threads=threads)
+            native.call("matmul", [a, packed, bias, c], [m, n, 300, *strides(a), 0, 0, n, 1, 1, 1], threads=threads)
             np.testing.assert_array_equal(c, matmul(a, np.ascontiguousarray(b), bias, relu=1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 700, 900), (2, 500, 600), (600, 300, 8), (300, 700, 16), (24, 40, 4000),
+@pytest.mark.parametrize("shape", [(1, 700, 900), (1, 500, 784), (1, 1024, 701), (2, 500, 600), (600, 300, 8), (300, 700, 16), (24, 40, 4000),
                                    (130, 1024, 1024)])
 def test_split_over_threads(shape, dtype):
     m, n, k = shape

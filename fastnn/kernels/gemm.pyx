@@ -59,7 +59,9 @@ cdef enum:
     PANEL_ROWS = 96             # of A that a panel should serve
     BLOCK_FLOP = 500_000
     BLOCKS = 16
-    ROW_COLUMNS = 512           # one row: least columns of a block, runs of memory long enough for the prefetchers
+    ROW_COLUMNS = 1024          # one row: most columns of a block, runs of memory long enough for the prefetchers,
+    ROW_COLUMNS_LEAST = 128     # and least,
+    ROW_BYTES = 3 << 17         # and bytes of B that are worth a block
 
 # Cycles per element turned (copied to rows from columns), times lanes: the FMA of a vector is one cycle.
 DEF TURN = 4.0
@@ -214,13 +216,26 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
         p.scratch_bytes += min(g.M, MC) * p.width * p.element
 
 
+cdef void cut_row(Plan* p, int threads) noexcept nogil:
+    """Blocks of a single row of C: as wide as they can be, as they are bound by the reading of B."""
+    cdef const gemm_args* g = &p.g
+    cdef int64_t most = min(g.N // ROW_COLUMNS_LEAST, g.N * g.K * p.element // ROW_BYTES)
+    cdef int64_t blocks = min(BLOCKS, most, max(threads, 2 * ceil_div(g.N, 2 * ROW_COLUMNS)))
+    if blocks > 1:
+        p.block_columns = round_up(ceil_div(g.N, blocks), p.kernels.columns_for(4) if g.packed else p.kernels.lanes)
+        p.blocks_across = p.blocks = ceil_div(g.N, p.block_columns)
+
+
 cdef void cut(Plan* p, int threads) noexcept nogil:
     """Blocks of C for the threads, so that few pack or turn the same piece of an operand; no bit depends on them."""
     cdef const gemm_args* g = &p.g
     cdef int64_t wanted = min(BLOCKS, 2 * g.M * g.N * g.K // BLOCK_FLOP)
+    if g.M == 1:
+        cut_row(p, threads)
+        return
     if wanted < 2:
         return
-    cdef int64_t unit = ROW_COLUMNS if g.M == 1 else p.kernels.columns_for(g.M)
+    cdef int64_t unit = p.kernels.columns_for(g.M)
     cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24)
     if p.pack_a or (g.K <= SHORT and g.csC == 1):       # rows of A are turned once; rows of C are written whole
         down = min(wanted, down)
