@@ -26,10 +26,11 @@ typedef struct fn_pointwise_table {
                            void *dx, void *dw);
     void (*accumulate)(int64_t n, double a, const void *x, void *y);        /* y += a x */
     void (*fill)(int64_t n, double a, void *y);
-    /* The next three do not look at the element type: both tables hold the same. */
+    /* The rest does not look at the element type: both tables hold the same. */
     void (*copy)(int itemsize, int64_t n, const void *x, int64_t sx, void *y, int64_t sy);
     void (*transpose)(int itemsize, int64_t m, int64_t n, const void *x, int64_t ldx, void *y, int64_t ldy); /* y[j][i] = x[i][j] */
     void (*convert)(int from, int to, int64_t n, const void *x, void *y);   /* enum fn_dtype */
+    void (*stream)(int64_t bytes, const void *x, void *y, int last);        /* past the caches */
 } fn_pointwise_table;
 
 #endif

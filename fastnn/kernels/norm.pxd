@@ -36,7 +36,6 @@ cdef extern from "fastnn.h" nogil:
 
 cdef enum:
     BLOCK = 16384               # elements of a block of rows
-    STREAM_BYTES = 1 << 24      # of a map that the next reader will not find in a cache anyway
 
 cdef inline const fn_norm_table* kernels(const fn_call* call) noexcept nogil:
     return (<const tables*>table).norm[1 if call.dtype == FN_F64 else 0]

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, threads_for
+from fastnn.kernels.stage cimport STREAM_BYTES, make_result
 
 cdef enum:
     BATCH_RELU = 4              # size[BATCH_RELU] of batch_norm_fwd and batch_norm_eval_fwd
@@ -246,16 +247,21 @@ cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
 
 
 # ---- layer and RMS normalisation ---------------------------------------------------------------------------------------
-cdef void layer_block(void* context, int64_t block, int worker) noexcept nogil:
+cdef void layer_rows(void* context, int64_t first, int64_t count, char* y) noexcept nogil:
+    """Whole rows: elements first .. first + count."""
     cdef fn_call* call = <fn_call*>context
-    cdef int64_t n = call.size[1], span = max(BLOCK // max(n, 1), 1), first = block * span
-    kernels(call).layer(<int>call.size[2], min(span, call.size[0] - first), n, call.scalar[0],
-                        at(call, call.slot[0], first * n), call.slot[1], call.slot[2], at(call, call.slot[5], first * n),
-                        at(call, call.slot[3], first), at(call, call.slot[4], first))
+    cdef int64_t n = call.size[1], row = first // n
+    kernels(call).layer(<int>call.size[2], count // n, n, call.scalar[0], at(call, call.slot[0], first), call.slot[1],
+                        call.slot[2], y, at(call, call.slot[3], row), at(call, call.slot[4], row))
 
 cdef void layer_norm_run(fn_call* call) noexcept nogil:
     """y = (x - mean) rstd w + b over rows of n; rms: mean 0."""
-    parallel(blocks_of(call.size[0], max(BLOCK // max(call.size[1], 1), 1)), threads_for(call), layer_block, call)
+    cdef int64_t rows = call.size[0], n = call.size[1]
+    if n == 0:
+        kernels(call).layer(<int>call.size[2], rows, 0, call.scalar[0], NULL, NULL, NULL, NULL, call.slot[3], call.slot[4])
+        return
+    make_result(layer_rows, call, rows * n, 8 if call.dtype == FN_F64 else 4, n, call.slot[5], call.slot[0] == call.slot[5],
+                threads_for(call))
 
 cdef inline int64_t layer_span(const fn_call* call) noexcept nogil:
     """Rows per block of partial dw and db: at most 32 blocks."""

@@ -7,7 +7,8 @@ from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
-from fastnn.kernels.norm cimport BLOCK, STREAM_BYTES, at, blocks_of, get, kernels, put, rows_per_block
+from fastnn.kernels.norm cimport BLOCK, at, blocks_of, get, kernels, put, rows_per_block
+from fastnn.kernels.stage cimport STREAM_BYTES
 
 # size = N, C, inner, groups, channels last?; scalar = eps.
 cdef fn_kernel group_norm_fwd, group_norm_bwd

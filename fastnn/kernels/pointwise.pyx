@@ -4,8 +4,10 @@ Work is cut into blocks of about 16 K elements of the result, runs of a row or g
 """
 from libc.stdint cimport int64_t, uint8_t
 
+from fastnn.kernels.grid cimport BLOCK, COPY_DIMS, OPERANDS, Grid, advance, blocks_of, collapse, grid_blocks, locate, read_grid, split, walk
 from fastnn.kernels.native cimport (FN_BOOL, FN_F32, FN_F64, FN_I32, FN_U8, declare, fn_call, fn_kernel, parallel, table,
                                     threads_for)
+from fastnn.kernels.stage cimport STREAM_BYTES, make_result, staged
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_unary:
@@ -32,13 +34,12 @@ cdef extern from "fastnn.h" nogil:
         void (*copy)(int itemsize, int64_t n, const void* x, int64_t sx, void* y, int64_t sy) noexcept nogil
         void (*transpose)(int itemsize, int64_t m, int64_t n, const void* x, int64_t ldx, void* y, int64_t ldy) noexcept nogil
         void (*convert)(int source, int target, int64_t n, const void* x, void* y) noexcept nogil
+        void (*stream)(int64_t bytes, const void* x, void* y, int last) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_pointwise_table* pointwise[2]
 
-cdef enum:
-    BLOCK = 16384
-    OPERANDS = 3
-    COPY_DIMS = 8
+
+cdef enum: LONG_ROW = 1024     # elements, below which a row is not worth the way over a stage
 
 
 cdef inline const fn_pointwise_table* kernels(const fn_call* call) noexcept nogil:
@@ -49,9 +50,6 @@ cdef inline int64_t bytes_of(int dtype) noexcept nogil:
 
 cdef inline char* at(const void* p, int64_t i, int64_t item) noexcept nogil:
     return <char*>p + i * item
-
-cdef inline int64_t blocks_of(int64_t n) noexcept nogil:
-    return (n + BLOCK - 1) // BLOCK
 
 
 # ---- names ------------------------------------------------------------------------------------------------------
@@ -83,135 +81,48 @@ cdef bint saves_output(int code) noexcept nogil:
 
 
 # ---- one variable ----------------------------------------------------------------------------------------------
-cdef void unary_block(void* context, int64_t block, int worker) noexcept nogil:
+cdef void unary_piece(void* context, int64_t first, int64_t n, char* y) noexcept nogil:
     cdef fn_call* call = <fn_call*>context
-    cdef int64_t first = block * BLOCK, item = bytes_of(call.dtype)
-    kernels(call).unary[call.size[0]].run(min(<int64_t>BLOCK, call.size[1] - first), at(call.slot[0], first, item),
-                                          at(call.slot[1], first, item), call.scalar)
+    kernels(call).unary[call.size[0]].run(n, at(call.slot[0], first, bytes_of(call.dtype)), y, call.scalar)
 
 cdef void unary_run(fn_call* call) noexcept nogil:
     """y = f(x)"""
-    parallel(blocks_of(call.size[1]), threads_for(call), unary_block, call)
+    make_result(unary_piece, call, call.size[1], bytes_of(call.dtype), 1, call.slot[1], call.slot[0] == call.slot[1], threads_for(call))
 
-cdef void unary_gradient_block(void* context, int64_t block, int worker) noexcept nogil:
+cdef void unary_gradient_piece(void* context, int64_t first, int64_t n, char* dx) noexcept nogil:
     cdef fn_call* call = <fn_call*>context
-    cdef int64_t first = block * BLOCK, item = bytes_of(call.dtype)
-    kernels(call).unary[call.size[0]].gradient(
-        min(<int64_t>BLOCK, call.size[1] - first), at(call.slot[0], first, item), at(call.slot[1], first, item),
-        at(call.slot[2], first, item), call.scalar)
+    cdef int64_t item = bytes_of(call.dtype)
+    kernels(call).unary[call.size[0]].gradient(n, at(call.slot[0], first, item), at(call.slot[1], first, item), dx, call.scalar)
 
 cdef void unary_gradient_run(fn_call* call) noexcept nogil:
     """dx = g f'(saved)"""
-    parallel(blocks_of(call.size[1]), threads_for(call), unary_gradient_block, call)
+    cdef bint in_place = call.slot[2] == call.slot[0] or call.slot[2] == call.slot[1]
+    make_result(unary_gradient_piece, call, call.size[1], bytes_of(call.dtype), 1, call.slot[2], in_place, threads_for(call))
 
 
-# ---- several operands over a common shape -----------------------------------------------------------------------
-cdef struct Grid:
-    fn_call* call
-    int ndim
-    int64_t[COPY_DIMS] shape
-    int64_t[OPERANDS][COPY_DIMS] strides
-    int64_t rows
-    int64_t row             # length of a row
-    int64_t pieces          # pieces of a row
-    int64_t group           # rows of a block
+# ---- several operands over a common shape: grid.pxd
+cdef struct Row:
+    const fn_call* call
+    const int64_t* offset
+    const int64_t* step
 
-cdef void collapse(Grid* g, int operands) noexcept nogil:
-    """Drop dimensions of one element and merge neighbours that every operand walks in one stride."""
-    cdef int d, k, out = 0
-    cdef bint merge
-    for d in range(g.ndim):
-        if g.shape[d] == 1:
-            continue
-        merge = out > 0
-        for k in range(operands):
-            if merge and g.strides[k][out - 1] != g.strides[k][d] * g.shape[d]:
-                merge = False
-        if merge:
-            out -= 1
-            g.shape[out] *= g.shape[d]
-        else:
-            g.shape[out] = g.shape[d]
-        for k in range(operands):
-            g.strides[k][out] = g.strides[k][d]
-        out += 1
-    if out == 0:
-        g.shape[0] = 1
-        for k in range(operands):
-            g.strides[k][0] = 0
-        out = 1
-    g.ndim = out
-
-cdef void split(Grid* g) noexcept nogil:
-    """Rows along the last dimension, cut into blocks."""
-    cdef int d
-    g.row = g.shape[g.ndim - 1]
-    g.rows = 1
-    for d in range(g.ndim - 1):
-        g.rows *= g.shape[d]
-    g.pieces = max(<int64_t>1, blocks_of(g.row))
-    g.group = max(<int64_t>1, BLOCK // max(<int64_t>1, g.row))
-
-cdef inline int64_t grid_blocks(const Grid* g) noexcept nogil:
-    return (g.rows + g.group - 1) // g.group * g.pieces if g.row else 0
-
-cdef inline void locate(const Grid* g, int64_t row, int operands, int64_t* offset, int64_t* index) noexcept nogil:
-    """Where a row starts in every operand, and its index along the outer dimensions."""
-    cdef int d, k
-    for k in range(operands):
-        offset[k] = 0
-    for d in range(g.ndim - 2, -1, -1):
-        index[d] = row % g.shape[d]
-        row //= g.shape[d]
-        for k in range(operands):
-            offset[k] += index[d] * g.strides[k][d]
-
-cdef inline void advance(const Grid* g, int operands, int64_t* offset, int64_t* index) noexcept nogil:
-    cdef int d, k
-    for d in range(g.ndim - 2, -1, -1):
-        index[d] += 1
-        for k in range(operands):
-            offset[k] += g.strides[k][d]
-        if index[d] < g.shape[d]:
-            return
-        index[d] = 0
-        for k in range(operands):
-            offset[k] -= g.shape[d] * g.strides[k][d]
-
-cdef void read_grid(Grid* g, fn_call* call, int operands) noexcept nogil:
-    cdef int d, k
-    g.call = call
-    g.ndim = <int>call.size[1]
-    for d in range(g.ndim):
-        g.shape[d] = call.size[2 + d]
-        for k in range(operands):
-            g.strides[k][d] = call.size[8 + 6 * k + d]
-    collapse(g, operands)
-    split(g)
-
-ctypedef void (*row_kernel)(fn_call* call, int64_t n, int64_t* offset, int64_t* step, int64_t out) noexcept nogil
-
-cdef inline void walk(Grid* g, int64_t block, int operands, row_kernel kernel) noexcept nogil:
-    """Call `kernel` on every piece of row of a block."""
-    cdef int64_t first = block // g.pieces * g.group, start = block % g.pieces * BLOCK
-    cdef int64_t last = min(first + g.group, g.rows), row, n = min(<int64_t>BLOCK, g.row - start)
-    cdef int64_t[OPERANDS] offset, step, here
-    cdef int64_t[COPY_DIMS] index
-    cdef int k
-    locate(g, first, operands, offset, index)
-    for k in range(operands):
-        step[k] = g.strides[k][g.ndim - 1]
-    for row in range(first, last):
-        for k in range(operands):
-            here[k] = offset[k] + start * step[k]
-        kernel(g.call, n, here, step, row * g.row + start)
-        advance(g, operands, offset, index)
-
-
-cdef void binary_row(fn_call* call, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:
+cdef void binary_piece(void* context, int64_t first, int64_t n, char* z) noexcept nogil:
+    cdef Row* r = <Row*>context
+    cdef const fn_call* call = r.call
     cdef int64_t item = bytes_of(call.dtype)
-    kernels(call).binary[call.size[0]].run(n, at(call.slot[0], o[0], item), s[0], at(call.slot[1], o[1], item), s[1],
-                                           at(call.slot[2], out, item))
+    kernels(call).binary[call.size[0]].run(n, at(call.slot[0], r.offset[0] + first * r.step[0], item), r.step[0],
+                                           at(call.slot[1], r.offset[1] + first * r.step[1], item), r.step[1], z)
+
+cdef void binary_row(const Grid* g, int64_t n, int64_t* offset, int64_t* step, int64_t out) noexcept nogil:
+    cdef const fn_call* call = g.call
+    cdef int64_t item = bytes_of(call.dtype)
+    cdef char* z = at(call.slot[2], out, item)
+    cdef Row row = Row(call, offset, step)
+    cdef bint in_place = call.slot[2] == call.slot[0] or call.slot[2] == call.slot[1]
+    if n >= LONG_ROW and g.rows * g.row * item >= STREAM_BYTES and not in_place:
+        staged(binary_piece, &row, 0, n, item, 1, z)
+    else:
+        binary_piece(&row, 0, n, z)
 
 cdef void binary_block(void* context, int64_t block, int worker) noexcept nogil:
     walk(<Grid*>context, block, 2, binary_row)
@@ -223,7 +134,8 @@ cdef void binary_run(fn_call* call) noexcept nogil:
     parallel(grid_blocks(&g), threads_for(call), binary_block, &g)
 
 
-cdef void compare_row(fn_call* call, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:
+cdef void compare_row(const Grid* g, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:
+    cdef fn_call* call = g.call
     cdef int64_t item = bytes_of(call.dtype)
     kernels(call).comparison[call.size[0]].run(n, at(call.slot[0], o[0], item), s[0], at(call.slot[1], o[1], item), s[1],
                                                at(call.slot[2], out, 1))
@@ -238,7 +150,8 @@ cdef void compare_run(fn_call* call) noexcept nogil:
     parallel(grid_blocks(&g), threads_for(call), compare_block, &g)
 
 
-cdef void where_row(fn_call* call, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:
+cdef void where_row(const Grid* g, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:
+    cdef fn_call* call = g.call
     cdef int64_t item = bytes_of(call.dtype)
     kernels(call).where(n, <const uint8_t*>call.slot[0] + o[0], s[0], at(call.slot[1], o[1], item), s[1],
                         at(call.slot[2], o[2], item), s[2], at(call.slot[3], out, item))
@@ -253,7 +166,8 @@ cdef void where_run(fn_call* call) noexcept nogil:
     parallel(grid_blocks(&g), threads_for(call), where_block, &g)
 
 
-cdef void prelu_row(fn_call* call, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:
+cdef void prelu_row(const Grid* g, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:
+    cdef fn_call* call = g.call
     cdef int64_t item = bytes_of(call.dtype)
     kernels(call).prelu_gradient(n, at(call.slot[0], o[0], item), s[0], at(call.slot[1], o[1], item), s[1],
                                  at(call.slot[2], o[2], item), s[2], at(call.slot[3], out, item), at(call.slot[4], out, item))
@@ -340,9 +254,15 @@ cdef void copy_row_block(void* context, int64_t block, int worker) noexcept nogi
     cdef int64_t[OPERANDS] offset
     cdef int64_t[COPY_DIMS] index
     locate(g, first, 2, offset, index)
+    cdef bint large = sx == 1 and sy == 1 and n >= LONG_ROW and g.rows * g.row * item >= STREAM_BYTES
+    cdef char* x
+    cdef char* y
     for _row in range(first, min(first + g.group, g.rows)):
-        names.copy(<int>item, n, at(call.slot[0], offset[0] + start * sx, item), sx,
-                   at(call.slot[1], offset[1] + start * sy, item), sy)
+        x, y = at(call.slot[0], offset[0] + start * sx, item), at(call.slot[1], offset[1] + start * sy, item)
+        if large:
+            names.stream(n * item, x, y, True)
+        else:
+            names.copy(<int>item, n, x, sx, y, sy)
         advance(g, 2, offset, index)
 
 cdef void transpose_block(void* context, int64_t block, int worker) noexcept nogil:

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.native cimport FN_F64, FN_INDEX_OUT_OF_RANGE, declare, fn_call, fn_kernel, parallel, table, threads_for
+from fastnn.kernels.stage cimport make_result
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_xent:
@@ -110,23 +111,30 @@ cdef inline int64_t column_of(const Cut* c, int64_t block, int64_t* width, int64
 
 
 # ---- softmax -----------------------------------------------------------------------------------------------
-cdef void softmax_block(void* context, int64_t block, int worker) noexcept nogil:
+cdef void softmax_rows(void* context, int64_t first, int64_t n, char* y) noexcept nogil:
+    """Whole rows: elements first .. first + n."""
+    cdef fn_call* call = <fn_call*>context
+    cdef int64_t length = call.size[COUNT]
+    kernels(call).rows(<int>call.size[LOG], n // length, length, at(call, call.slot[0], first), y)
+
+cdef void softmax_columns(void* context, int64_t block, int worker) noexcept nogil:
     cdef Cut* c = <Cut*>context
     cdef fn_call* call = c.call
     cdef int64_t n = call.size[COUNT], inner = call.size[INNER], first, count, outer
-    if inner == 1:
-        first = first_of(c, block, &count)
-        kernels(call).rows(<int>call.size[LOG], count, n, at(call, call.slot[0], first * n),
-                           at(call, call.slot[1], first * n))
-    else:
-        first = column_of(c, block, &count, &outer) + outer * n * inner
-        kernels(call).columns(<int>call.size[LOG], n, inner, count, at(call, call.slot[0], first),
-                              at(call, call.slot[1], first))
+    first = column_of(c, block, &count, &outer) + outer * n * inner
+    kernels(call).columns(<int>call.size[LOG], n, inner, count, at(call, call.slot[0], first), at(call, call.slot[1], first))
 
 cdef void softmax_run(fn_call* call) noexcept nogil:
     """y = softmax(x) or log_softmax(x) over the middle axis."""
-    cdef Cut c = cut(call)
-    parallel(c.blocks, threads_for(call), softmax_block, &c)
+    cdef Cut c
+    cdef int64_t n = call.size[COUNT]
+    if call.size[INNER] == 1:
+        if n:
+            make_result(softmax_rows, call, call.size[OUTER] * n, 8 if call.dtype == FN_F64 else 4, 2 * n, call.slot[1],
+                        call.slot[0] == call.slot[1], threads_for(call))
+        return
+    c = cut(call)
+    parallel(c.blocks, threads_for(call), softmax_columns, &c)
 
 
 cdef void softmax_bwd_block(void* context, int64_t block, int worker) noexcept nogil:
