@@ -2,17 +2,25 @@
 import re
 import statistics
 
+FIGURES = "fraction", "memory", "us", "allocations"
 JOINS = {"least": min, "most": max, "mean": statistics.geometric_mean}
 
 
 class Bar:
-    """`value(results)` is the figure, or None where something it needs was not measured."""
+    """`value(results)` is the figure, or None where something it needs was not measured.
+
+    `value.reach(results)`, where there is one, is the figure that a program without loss would have: every case at its bound.
+    """
 
     def __init__(self, issue, text, value, *, least=None, most=None, threads=2):
         self.issue, self.text, self.value, self.least, self.most, self.threads = issue, text, value, least, most, threads
 
     def passes(self, value):
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def reach(self, results):
+        """What the bound leaves of a ratio, or None where that is not known or an algorithm passed it."""
+        return self.value.reach(results) if hasattr(self.value, "reach") else None
 
     def wanted(self):
         return f">= {self.least:g}" if self.most is None else f"<= {self.most:g}"
@@ -21,14 +29,30 @@ class Bar:
 def from_cases(group, names, figure, join="least", threads=2, side=None, per=1):
     """The joined figure of all cases whose name matches whole; None unless at least one was measured, and each that was has it.
 
-    `figure` is one or several peers (ours against the fastest of "numpy|torch"), "fraction" (of the bound), "us" (microseconds
-    divided by `per`) or "allocations" (of one call).
+    `figure` is one or several peers (ours against the fastest of "numpy|torch"), "fraction" (of the bound), "memory" (bytes moved
+    per second, of the memory's bandwidth), "us" (microseconds divided by `per`) or "allocations" (of one call).
     """
-    def value(results):
+    def joined(results, figure_of_one):
         found = [r for r in results if re.fullmatch(group, r["group"]) and r["threads"] == threads and re.fullmatch(names, r["name"])]
-        values = [figure_of(r, figure, side or r["own"], per) for r in found]
+        values = [figure_of_one(r) for r in found]
         return JOINS[join](values) if values and None not in values else None
+
+    def value(results):
+        return joined(results, lambda r: figure_of(r, figure, side or r["own"], per))
+
+    def reach(results):
+        return joined(results, lambda r: at_its_bound(r, figure, side or r["own"]))
+    if figure not in FIGURES:
+        value.reach = reach
     return value
+
+
+def at_its_bound(result, peers, side):
+    """A case's ratio to its peers if it took no longer than its bound, or None."""
+    ratio, fraction = figure_of(result, peers, side, 1), result.get("fraction")
+    if ratio is None or not fraction or fraction > 1 or side != result["own"]:
+        return None
+    return ratio / fraction
 
 
 def figure_of(result, figure, side, per):
@@ -38,6 +62,8 @@ def figure_of(result, figure, side, per):
         return None
     if figure == "fraction":
         return result["fraction"]
+    if figure == "memory":
+        return result["traffic"] / seconds[side] / result["bandwidth"]
     if figure == "us":
         return 1e6 * seconds[side] / per
     if figure == "allocations":
@@ -86,7 +112,8 @@ FOUNDATION = [
         from_cases("gemm", "(32|128)x(784x256|1024x1024) .*", "fraction", threads=1), least=0.9, threads=1),
     Bar(2, "functions, softmax, layer norm, Adam, dropout on 1e6 against torch, geometric mean",
         from_cases("pointwise", "|".join(POINTWISE), "torch", "mean"), least=1.5),
-    *(Bar(2, f"{name} on 1e6, fraction of the copy bandwidth", from_cases("pointwise", name, "fraction"), least=0.9) for name in POINTWISE),
+    *(Bar(2, f"{name} on 1e6, bytes moved, of the memory bandwidth", from_cases("pointwise", name, "memory"), least=0.9)
+      for name in POINTWISE),
     *(Bar(2, f"{name}, ULP (sampled)", from_values("accuracy", name, "fastnn"), most=most)
       for name, most in (("exp", 2), ("log", 2), ("tanh", 4), ("sigmoid", 4), ("erf", 4))),
     Bar(2, "eager op with recording, us", from_cases("overhead", ".*, recording", "us", "most", per=100), most=1.0),
@@ -181,9 +208,15 @@ ELSEWHERE = [
 
 
 def verdicts(data):
-    """Rows (issue, text, threads, wanted, value or None, passes or None)."""
-    rows = []
-    for bar in BARS:
-        value = bar.value(data["results"])
-        rows.append((bar.issue, bar.text, bar.threads, bar.wanted(), value, None if value is None else bar.passes(value)))
-    return rows
+    """Rows (issue, text, threads, wanted, value or None, word): met, short, beyond the bound, or not measured."""
+    return [(bar.issue, bar.text, bar.threads, bar.wanted(), value, word_of(bar, value, data["results"]))
+            for bar in BARS for value in [bar.value(data["results"])]]
+
+
+def word_of(bar, value, results):
+    if value is None:
+        return "not measured"
+    if bar.passes(value):
+        return "met"
+    reach = bar.reach(results)
+    return "short" if reach is None or bar.passes(reach) else f"beyond the bound, which leaves {reach:.3g}"

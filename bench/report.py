@@ -1,5 +1,6 @@
 """Results as text: lines while measuring, the report as Markdown and as a page, what became slower."""
 import base64
+import collections
 import html
 import io
 import json
@@ -12,20 +13,23 @@ from bench.bars import ELSEWHERE, verdicts
 
 SLOWER = 0.9            # a ratio below this part of the recorded one is listed
 AGREED = math.log(1.07)  # how far apart ratios of two runs on a quiet machine may lie
-WORDS = {True: "met", False: "short", None: "not measured"}
 METHOD = """\
 * Peaks are measured first and again before every round: multiply-adds of one core (`bench/lab/fma_peak.c`), and what a copy moves.
-* Each side runs in a process of its own with equal threads. The sides take turns in rounds, with pauses longer than anyone's spinning.
-  A figure is the median of a side's rounds (each the median of many calls after a warm-up); a ratio is the median of the rounds' ratios,
-  with its range, above 1 where fastnn is faster.
+* Each side runs in a process of its own with equal threads. The sides go one after the other in rounds, with pauses longer than anyone's
+  spinning. All cases are measured in two turns, minutes apart and in new processes: what the machine does in one minute, and where a
+  process happens to lie in memory, is then not the whole figure. A figure is the median of a side's rounds in both turns (each the median
+  of many calls after a warm-up); a ratio is the median of the rounds' ratios, with its range, above 1 where fastnn is faster.
 * Outputs (of training: the losses of eight steps) are compared before anything is timed; a side that differs is not timed.
 * A side does what its user would write: on its own layout of weights and activations, results in new memory, gradients off where none are
   wanted. torch is eager unless it says torch.compile; optimizers have their default form.
 * The bound is the time of the arithmetic at the multiply-add peak plus that of a copy that moves as many bytes; Winograd's algorithm
-  can pass it. Allocations are blocks that a call asks of the system.
+  can pass it. The copy lies in the same caches as the case: for a million elements in the third level, several times as fast as memory.
+  Bars that name the memory's bandwidth are held against that of a copy larger than all caches, NumPy's or ours, the faster of the two.
+* A ratio is "beyond the bound" where even a program that takes exactly the bound would not reach it: the peer is too near the bound itself.
+* Allocations are blocks that a call asks of the system.
 * Memory is the peak of a fresh process that trains for twelve steps, import included; growth is what came after the import.
-* Memory and cache are probed before and after every case: what a neighbour on the same host takes shows in no count of ticks. A case
-  that others disturbed is measured a second time, and the less disturbed one kept.
+* Memory and cache are probed before and after every case: what a neighbour on the same host takes shows in no count of ticks. A turn
+  that others disturbed does not count if the other one was quiet; a case that was disturbed in both gets a third.
 * A run on a busy machine says so, under conditions. `--compare` says how far the ratios of two runs agree."""
 
 
@@ -45,14 +49,15 @@ def line(found):
 
 def bars_table(data, measured=False):
     """The bars as a Markdown table, all or those that were measured."""
-    found = [row for row in verdicts(data) if row[-1] is not None or not measured]
-    rows = [f"{sum(r[-1] is True for r in found)} of {len(found)} bars met, {sum(r[-1] is False for r in found)} short, "
-            f"{sum(r[-1] is None for r in found)} not measured."
+    found = [row for row in verdicts(data) if row[-1] != "not measured" or not measured]
+    count = collections.Counter(row[-1].split(",")[0] for row in found)
+    rows = [f"{count['met']} of {len(found)} bars met, {count['short']} short, {count['beyond the bound']} beyond what the bound leaves, "
+            f"{count['not measured']} not measured."
             + " Joined figures are over the cases of this selection." * data["selection"], "",
             "| issue | what | threads | wanted | measured | |", "|---|---|---|---|---|---|"]
-    for issue, text, threads, wanted, value, good in found:
+    for issue, text, threads, wanted, value, word in found:
         figure = "" if value is None else f"{value:.3g}"
-        rows.append(f"| {issue} | {text} | {threads} | {wanted} | {figure} | {WORDS[good]} |")
+        rows.append(f"| {issue} | {text} | {threads} | {wanted} | {figure} | {word} |")
     return "\n".join(rows)
 
 
@@ -84,7 +89,8 @@ def by_group(data):
 
 def markdown(data):
     """The whole report; `python -m bench --record` writes it."""
-    minutes = f"* duration: {data['seconds'] / 60:.1f} minutes, {data['rounds']} rounds" if "seconds" in data else ""
+    rounds = f"{data.get('turns', 1)} turns of {data['rounds']} rounds"
+    minutes = f"* duration: {data['seconds'] / 60:.1f} minutes, {rounds}" if "seconds" in data else ""
     parts = ["# Benchmarks", "", "Written by `python -m bench --record`; do not edit.", "",
              "![ratios](benchmarks-ratios.png)", "", "![roofline](benchmarks-roofline.png)", "", "## Conditions", "",
              *(f"* {name}: {value}" for name, value in data["machine"].items()), minutes, "", "## Method", "", METHOD, "",
@@ -109,7 +115,7 @@ def page(data):
         except ImportError:
             return "<p>No picture: matplotlib is not installed.</p>"
         return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-    bars = [(i, text, t, wanted, "" if v is None else f"{v:.3g}", WORDS[good]) for i, text, t, wanted, v, good in verdicts(data)]
+    bars = [(i, text, t, wanted, "" if v is None else f"{v:.3g}", word) for i, text, t, wanted, v, word in verdicts(data)]
     parts = ["<!doctype html><meta charset=utf-8><title>fastnn benchmarks</title>",
              "<style>body{font:14px sans-serif;max-width:75em;margin:2em auto}img{max-width:100%}"
              "td,th{padding:2px 8px;text-align:left;border-bottom:1px solid #ddd}</style><h1>fastnn benchmarks</h1><h2>Conditions</h2>",

@@ -13,7 +13,8 @@ from bench.case import FASTNN
 from bench.groups import GROUPS
 from bench.load import Load
 from bench.peaks import Peaks
-from bench.sides import Sides, in_a_line, measure, resolve
+from bench.rounds import BUSY, disturbed, measure, result_of
+from bench.sides import Sides, in_a_line, resolve
 
 ALL = (*GROUPS, *special.GROUPS)
 # what a peer needs; torch.compile takes half a minute per network and is left out of --quick
@@ -22,10 +23,10 @@ PEERS = {"torch": ("torch",), "torch.compile": ("torch",), "numpy": ("numpy",), 
 PACKAGE = {"torch.compile": "torch", "sklearn": "scikit-learn"}     # where it is not the peer's name
 WANTED = {"torch": "2.13"}      # the version that the bars were written against
 SPREAD = 0.05           # of the peak probe, above which the machine counts as noisy
-BUSY = 0.10             # of the machine's time that others may take, before we begin and during a case
 LISTEN = 0.5            # seconds to find out before we begin
-DISTURBED = 0.35        # of the rate of memory or cache that a neighbour may take during a case
-REPEATS = 80            # cases that a run measures a second time, at most: it has to end
+TURNS = 2               # every case is measured in so many turns, minutes apart, by processes of their own
+REPEATS = 40            # cases that others disturbed in all turns and that get one more, at most: a run has to end
+SECONDS = 0.03          # of a side's calls in a round
 DEFAULT_THREADS = 2
 
 
@@ -71,7 +72,8 @@ class Session:
         self.options, self.say = options, say
         self.groups = options.groups or ALL
         self.rounds = options.rounds or (2 if options.quick else 7)
-        self.budget = 0.01 if options.quick else 0.05
+        self.turns = 1 if options.quick else TURNS
+        self.budget = 0.01 if options.quick else SECONDS
         self.peers, lines = chosen_peers(options.peers)
         self.trouble = bool(lines) and options.peers is not None       # a peer that was asked for by name
         for line in lines:
@@ -82,10 +84,9 @@ class Session:
         self.repeats = REPEATS
         self.cores = len(os.sched_getaffinity(0))
         self.data = {"machine": machine(self.peers), "selection": options.quick or bool(options.only.pattern),
-                     "rounds": self.rounds, "results": []}
+                     "rounds": self.rounds, "turns": self.turns, "results": []}
         if options.resume:
             self.data["results"] = [r for r in options.resume["results"] if not r["faults"]]
-        self.known = {key(r) for r in self.data["results"]}
 
     def wanted(self):
         """Pairs (threads, case), all cases of one thread count together."""
@@ -130,39 +131,44 @@ class Session:
         self.save()
 
     def run_cases(self, peaks):
+        """Turn by turn all cases; one more turn for those that others disturbed in every one."""
         wanted = self.wanted()
-        sides = None
-        for number, (threads, case) in enumerate(wanted, 1):
-            if (case.group, case.name, threads) in self.known:
-                continue
-            if sides is None or sides.threads != threads:
-                if sides:
-                    sides.stop()
-                sides = Sides(threads, self.options.source)
-            found = self.quietest(case, sides, peaks)
-            self.keep(found, f"[{number}/{len(wanted)}] ")
-        if sides:
-            sides.stop()
+        known = {key(r): r for r in self.data["results"]}
+        for turn in range(self.turns + 1):
+            todo = [(threads, case) for threads, case in wanted if self.is_due(known.get((case.group, case.name, threads)), turn)]
+            sides = None
+            for number, (threads, case) in enumerate(todo[:self.repeats] if turn == self.turns else todo, 1):
+                if sides is None or sides.threads != threads:
+                    if sides:
+                        sides.stop()
+                    sides = Sides(threads, self.options.source)
+                name = case.group, case.name, threads
+                turns = [*known.get(name, {}).get("turns", []), self.one_turn(case, sides, peaks)]
+                known[name] = result_of(case, threads, turns, peaks.bandwidth(threads))
+                self.keep(known[name], f"[{turn + 1}: {number}/{len(todo)}] ")
+            if sides:
+                sides.stop()
 
-    def quietest(self, case, sides, peaks):
-        """Measure a case; once more if others took part of the machine meanwhile, and keep the one that they disturbed less."""
-        best = None
-        for again in (True, False):
-            load, before = Load(), peaks.disturbance()
-            try:
-                found = measure(case, sides, self.sides, peaks, self.rounds, self.budget)
-            except Exception as error:
-                found = broken(case.group, case.name, sides.threads, case.sides[0], error)
-            found["others"], found["disturbance"] = load.others(), max(before, peaks.disturbance())
-            if best is None or (found["others"], found["disturbance"]) < (best["others"], best["disturbance"]):
-                best = found
-            if not again or self.repeats == 0 or not disturbed(best):
-                break
-            self.repeats -= 1
-        return best
+    def is_due(self, result, turn):
+        """Whether a case is to be measured in this turn; one that failed is not tried again."""
+        if result is None:
+            return turn < self.turns
+        turns = result.get("turns", [])
+        if result["own"] in result["faults"] or len(turns) > turn:
+            return False
+        return turn < self.turns or (self.turns > 1 and all(map(disturbed, turns)))
+
+    def one_turn(self, case, sides, peaks):
+        load, before = Load(), peaks.disturbance()
+        try:
+            found = measure(case, sides, self.sides, peaks, self.rounds, self.budget)
+        except Exception as error:
+            found = {"faults": {case.sides[0]: in_a_line(error)}}
+        return found | {"others": load.others(), "disturbance": max(before, peaks.disturbance())}
 
     def run_special(self, threads):
-        context = special.Context(self.sides, self.rounds, self.budget, self.options.quick, threads, self.options.source)
+        seconds = 0.01 if self.options.quick else 0.05
+        context = special.Context(self.sides, self.rounds, seconds, self.options.quick, threads, self.options.source)
         for group in special.GROUPS:
             if group not in self.groups or group in {r["group"] for r in self.data["results"]}:
                 continue
@@ -175,7 +181,9 @@ class Session:
         context.stop()
 
     def keep(self, found, head=""):
-        self.data["results"].append(found)
+        results = self.data["results"]
+        place = next((i for i, r in enumerate(results) if key(r) == key(found)), len(results))
+        results[place:place + 1] = [found]
         self.say(head + report.line(found))
         self.save()
 
@@ -209,10 +217,6 @@ class Session:
 
     def failed(self):
         return self.trouble or any(r["faults"] for r in self.data["results"])
-
-
-def disturbed(result):
-    return result.get("others", 0) > BUSY or result.get("disturbance", 0) > DISTURBED
 
 
 def key(result):

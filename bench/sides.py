@@ -7,12 +7,12 @@ from importlib import import_module
 
 import numpy as np
 
-from bench.case import FASTNN, array
+from bench.case import array
 
 # Seconds to wait after a side until its threads sleep: libgomp spins 3 ms, OpenBLAS 20; beside them torch can take ten times as long.
 PAUSE = 0.01
 PAUSE_AFTER = dict.fromkeys(("numpy", "sklearn", "onnxruntime", "jax"), 0.04)
-WARM = 0.03             # seconds of untimed calls
+WARM = 0.015            # seconds of untimed calls
 PATIENCE = 60           # seconds to wait for an answer, unless a case says otherwise
 COUNTED = 20            # calls over which allocations are counted
 
@@ -156,54 +156,3 @@ class Sides:
                 pass
         for side in list(self.running):
             self.drop(side)
-
-
-def compared(case, results, faults):
-    """Add to `faults` the sides whose result is not that of the case's own side."""
-    own = case.sides[0]
-    expected = results.get(own)
-    for side, result in results.items():
-        if side in faults or own in faults or result is None or expected is None:
-            continue
-        scale = np.abs(expected).max() + 1e-30
-        off = float(np.abs(result - expected).max() / scale) if result.shape == expected.shape else np.inf
-        if not off <= case.tolerance:
-            faults[side] = f"its result differs from {own}'s by {off:.1e} of the scale: not timed"
-
-
-def measure(case, sides, chosen, peaks, rounds, budget):
-    """The figures of a case: seconds per side, ratios of the first side to the others, fraction of the bound."""
-    own = case.sides[0]
-    results = {side: sides.ask(side, "build", f"{case.group} {case.name}", patience=case.patience)
-               for side in case.sides if side == own or side in chosen}
-    faults = {side: r for side, r in results.items() if isinstance(r, str)}
-    compared(case, results, faults)
-    found = {"group": case.group, "name": case.name, "threads": sides.threads, "own": own, "faults": faults}
-    if own in faults:
-        return found
-    times, fractions, rates = {side: [] for side in results if side not in faults}, [], []
-    for _ in range(rounds):
-        peak = peaks.flops() * sides.threads
-        now = {}
-        for side in [s for s in times if s not in faults]:
-            now[side] = sides.time(side, budget, case.patience)
-            if isinstance(now[side], str):
-                faults[side] = now.pop(side)
-        if own in faults:
-            return found
-        for side, taken in now.items():
-            times[side].append(taken)
-        copied = sides.ask(own, "copy", case.nbytes, budget) if case.nbytes else 0.0
-        fractions.append((case.flops / peak + copied) / now[own])
-        rates.append(peak)
-    timed = [side for side in times if side not in faults]
-    ratios = {side: sorted(b / a for a, b in zip(times[own], times[side])) for side in timed if side != own}
-    bound = bool(case.flops or case.nbytes)
-    found |= {"seconds": {s: statistics.median(times[s]) for s in timed},
-              "ratio": {s: statistics.median(r) for s, r in ratios.items()},
-              "range": {s: [r[0], r[-1]] for s, r in ratios.items()},
-              "fraction": statistics.median(fractions) if bound else None,
-              "flops": case.flops, "traffic": case.traffic, "peak": statistics.median(rates)}
-    counts = {side: sides.ask(side, "allocations") for side in timed if side in FASTNN}
-    found["allocations"] = {side: n for side, n in counts.items() if not isinstance(n, str)}
-    return found

@@ -149,13 +149,50 @@ def test_load_tells_others_from_our_own_processes(monkeypatch):
         other.wait()
 
 
-def test_a_case_that_neighbours_disturbed_is_measured_once_more(monkeypatch):
+def turn(seconds, disturbance=0.0, **faults):
+    return {"faults": faults, "seconds": {"fastnn": seconds, "numpy": [2 * s for s in seconds]}, "peak": [1e9] * len(seconds),
+            "copy": [0.0] * len(seconds), "allocations": {}, "others": 0.0, "disturbance": disturbance}
+
+
+def test_turns_that_neighbours_disturbed_do_not_count():
+    from bench.case import Case
+    from bench.rounds import result_of
+    case = Case("g", "n", ("fastnn", "numpy"), None, flops=1e9)
+
+    def own(*turns):
+        return result_of(case, 1, list(turns), 1.0)["seconds"]["fastnn"]
+    assert own(turn([1, 2, 3]), turn([4, 5, 6])) == 3.5
+    assert own(turn([1, 2, 3]), turn([4, 5, 6], disturbance=0.9)) == 2
+    assert own(turn([1, 2, 3], 0.9), turn([4, 5, 6], 0.9)) == 3.5        # none was quiet: all count
+    found = result_of(case, 1, [turn([2.0]), turn([2.0])], 1.0)
+    assert found["ratio"] == {"numpy": 2} and found["fraction"] == 0.5 and len(found["turns"]) == 2
+    found = result_of(case, 1, [turn([2.0]), turn([2.0], numpy="gone")], 1.0)
+    assert not found["ratio"] and found["faults"] == {"numpy": "gone"}
+    assert "seconds" not in result_of(case, 1, [turn([2.0]), turn([2.0], fastnn="gone")], 1.0)
+
+
+def test_which_cases_are_due():
     from types import SimpleNamespace
 
-    from bench import session
-    monkeypatch.setattr(session, "measure", lambda *_: {"run": next(runs)})
-    own = SimpleNamespace(sides=(), rounds=1, budget=0, repeats=1)
-    case, sides = SimpleNamespace(), SimpleNamespace(threads=1)
-    for senses, kept in (([0, 0.1], 0), ([0, 0.9, 0, 0.1], 1), ([0, 0.9, 0, 0.1], 0)):      # the third has no repeat left
-        runs, left = iter(range(9)), iter(senses)
-        assert session.Session.quietest(own, case, sides, SimpleNamespace(disturbance=lambda left=left: next(left)))["run"] == kept
+    from bench.session import Session
+    two = SimpleNamespace(turns=2)
+
+    def due(turn, *disturbances, faults=()):
+        result = {"own": "fastnn", "faults": faults, "turns": [{"disturbance": d} for d in disturbances]} if disturbances else None
+        return Session.is_due(two, result, turn)
+    assert due(0) and due(1) and due(1, 0.1) and not due(0, 0.1) and not due(1, 0.1, 0.1)
+    assert due(2, 0.9, 0.9) and not due(2, 0.9, 0.1) and not due(1, 0.1, faults={"fastnn": "gone"})
+
+
+def test_a_bar_beyond_the_bound_says_so():
+    from bench.bars import Bar, from_cases, word_of
+    result = {"group": "g", "name": "n", "threads": 2, "own": "fastnn", "seconds": {"fastnn": 1.0, "numpy": 1.2}, "ratio": {"numpy": 1.2},
+              "fraction": 0.8, "traffic": 4.0, "bandwidth": 2.0}
+
+    def word(least, figure="numpy", **changes):
+        bar = Bar(2, "", from_cases("g", "n", figure), least=least)
+        results = [result | changes]
+        return word_of(bar, bar.value(results), results)
+    assert word(1.2) == "met" and word(1.4) == "short" and word(1.6) == "beyond the bound, which leaves 1.5"
+    assert word(1.6, fraction=None) == word(1.6, fraction=1.1) == "short"
+    assert word(2.0, "memory") == "met" and word(2.1, "memory") == "short"
