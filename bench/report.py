@@ -26,6 +26,7 @@ METHOD = """\
   can pass it. The copy lies in the same caches as the case: for a million elements in the third level, several times as fast as memory.
   Bars that name the memory's bandwidth are held against that of a copy larger than all caches, NumPy's or ours, the faster of the two.
 * A ratio is "beyond the bound" where even a program that takes exactly the bound would not reach it: the peer is too near the bound itself.
+  So is a part of the memory's bandwidth where the function's arithmetic alone, out of a cache on every core, takes longer.
 * Allocations are blocks that a call asks of the system.
 * Memory is the peak of a fresh process that trains for twelve steps, import included; growth is what came after the import.
 * Memory and cache are probed before and after every case: what a neighbour on the same host takes shows in no count of ticks. A turn

@@ -30,11 +30,9 @@ int64, int32, uint8, bool = _np.dtype(_np.int64), _np.dtype(_np.int32), _np.dtyp
 float, double, long, int = float32, float64, int64, int32
 
 from fastnn import nn as nn
-from fastnn import optim as optim
-from fastnn.compiling import compile as compile
 
-# Loaded on first use: with what they need of the standard library they cost more than all of the above.
-_LAZY = {"datasets": "fastnn.datasets", "io": "fastnn.io", "utils": "fastnn.utils",
+# Loaded on first use: what a program that only infers never needs, and what costs more than all of the above.
+_LAZY = {"optim": "fastnn.optim", "compile": "fastnn.compiling", "datasets": "fastnn.datasets", "io": "fastnn.io", "utils": "fastnn.utils",
          "load": "fastnn.io", "save": "fastnn.io", "show_config": "fastnn.about"}
 
 

@@ -196,3 +196,14 @@ def test_a_bar_beyond_the_bound_says_so():
     assert word(1.2) == "met" and word(1.4) == "short" and word(1.6) == "beyond the bound, which leaves 1.5"
     assert word(1.6, fraction=None) == word(1.6, fraction=1.1) == "short"
     assert word(2.0, "memory") == "met" and word(2.1, "memory") == "short"
+
+
+def test_memory_is_the_bar_where_arithmetic_leaves_it():
+    from bench.bars import memory_of
+
+    def reach(cached):
+        whole = {"group": "pointwise", "name": "exp", "threads": 2, "own": "fastnn", "seconds": {"fastnn": 2.0}, "traffic": 8.0,
+                 "bandwidth": 4.0}
+        small = whole | {"name": "exp in cache", "threads": 1, "traffic": 1.0, "seconds": {"fastnn": cached}}
+        return memory_of("exp").reach([whole, small])
+    assert reach(0.25) == 1 and reach(0.5) == 1 and reach(1.0) == 0.5

@@ -1,15 +1,15 @@
-"""Elementwise functions, softmax, layer norm, dropout and an Adam update on a million elements."""
+"""Elementwise functions, softmax, layer norm, dropout and an Adam update on a million elements; and their arithmetic, out of a cache."""
 from bench.case import Case, draw, library
 
 NAMES = ("exp", "tanh", "sigmoid", "gelu", "relu", "add", "softmax", "layer_norm", "dropout", "adam")
-SHAPE = 1000, 1000
+SHAPE, SHAPE_IN_CACHE = (1000, 1000), (64, 1000)        # operand and result of the latter fit a second-level cache
 WORDS = {"adam": 7, "add": 3}       # float32 read or written per element, where not 2
 
 
-def pointwise(name):
+def pointwise(name, shape):
     def build(side, threads):
         lib = library(side, threads)
-        f, x = lib.nn.functional, lib.from_numpy(draw(*SHAPE))
+        f, x = lib.nn.functional, lib.from_numpy(draw(*shape))
         if name == "adam":
             p = lib.nn.Parameter(x)
             p.grad = lib.ones_like(x)
@@ -23,5 +23,9 @@ def pointwise(name):
 
 def cases():
     for name in NAMES:
-        yield Case("pointwise", name, ("fastnn", "torch"), pointwise(name), nbytes=4e6 * WORDS.get(name, 2),
+        words = WORDS.get(name, 2)
+        yield Case("pointwise", name, ("fastnn", "torch"), pointwise(name, SHAPE), nbytes=4e6 * words,
                    quick=name in ("exp", "gelu", "softmax", "adam"))
+        if words == 2:
+            yield Case("pointwise", f"{name} in cache", ("fastnn",), pointwise(name, SHAPE_IN_CACHE), traffic=4.0 * words * 64_000,
+                       threads=(1,))
