@@ -122,8 +122,8 @@ cdef double cycles(const gemm_args* g, int64_t lanes, bint turned) noexcept nogi
     cdef double M = g.M, N = g.N, K = g.K, moved = 0, products = M * K * ceil_div(g.N, lanes)
     if g.csA != 1 and g.K > 2 * SHORT:
         moved += M * K
-    if g.csC != 1:
-        moved += M * N * (2 if g.accumulate else 1)
+    if g.csC != 1:              # there and back again for every stretch of k
+        moved += M * N * (2 * (ceil_div(g.K, even_depth(g.K)) if g.csA != 1 and g.K > KC else 1) - (0 if g.accumulate else 1))
     if prefers_dots(g, lanes, turned):
         products = M * N * (ceil_div(g.K, lanes) + SUM)
     elif g.csB != 1 and not g.packed:
