@@ -21,6 +21,8 @@ typedef struct fn_conv_gather {
     const void *b;
     const int64_t *tap;         /* tap t of b starts at b + tap[t], its rows are rsb apart */
     int64_t rsb;
+    const void *ahead;          /* or NULL: rows of b to be fetched meanwhile, K from ahead + ahead_tap[t] on */
+    const int64_t *ahead_tap;
     void *const *c;             /* pixel r is written at c[r] + column */
     int64_t column;
     int load;

@@ -23,6 +23,8 @@ cdef extern from "fastnn.h" nogil:
         const void* b
         const int64_t* tap
         int64_t rsb
+        const void* ahead
+        const int64_t* ahead_tap
         void** c
         int64_t column
         int load

@@ -25,6 +25,7 @@ cdef enum:
     FEW_PIXELS = 16
     BAND = 384                  # target pixels of a band: the fewer bands, the fewer source rows are copied twice
     PANEL_BYTES = 262144        # of weights that stay in the second-level cache while a block's tiles pass
+    IN_PLACE_BYTES = 131072     # the same where rows are as far apart as in the whole weight and share few sets
     THIN = 16                   # source channels below which a padded patch pays
     POINTERS = 16384            # per block
 
@@ -196,7 +197,7 @@ cdef struct Work:
 
 
 cdef void plan(const Gather* g, Work* w) noexcept nogil:
-    cdef int64_t pixels = pixels_of(g), e = g.element, wanted, all_taps = taps_of(g), limit
+    cdef int64_t pixels = pixels_of(g), e = g.element, wanted, all_taps = taps_of(g), limit, panel
     memset(w, 0, sizeof(Work))
     if pixels == 0:
         return
@@ -216,16 +217,17 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
         if all_taps * g.K * g.n * e <= PANEL_BYTES:         # cheap to read once more
             w.pixel_blocks = max(w.pixel_blocks, min(FEW_BLOCKS, pixels // FEW_PIXELS))
         w.pixels = ceil_div(pixels, w.pixel_blocks)
-    w.K_at_once = min(max(1, w.K), max(64, PANEL_BYTES // (w.width * e)))
-    w.taps_at_once = max(1, PANEL_BYTES // (w.width * e * w.K_at_once)) if w.K_at_once == w.K else 1
     w.pack = w.banded or g.wj != 1 or g.n % g.kernels.lanes != 0 or pixels > BLOCK
+    panel = PANEL_BYTES if w.pack else IN_PLACE_BYTES
+    w.K_at_once = min(max(1, w.K), max(64, panel // (w.width * e)))
+    w.taps_at_once = max(1, panel // (w.width * e * w.K_at_once)) if w.K_at_once == w.K else 1
     w.rsb = w.width if w.pack else g.wk
     wanted = max(1, min(BLOCKS, 2 * pixels * all_taps * g.K * g.n * g.groups // 400_000))
     w.strip_blocks = max(1, min(g.groups * w.strips, ceil_div(wanted, w.pixel_blocks)))
     w.pack_here = w.pack and not w.banded and w.pixel_blocks == 1
     if w.pack and not w.pack_here:
         w.weights_bytes = round_up(g.groups * w.strips * all_taps * g.K * w.width * e, 64)
-    w.table_bytes = round_up(max(1, w.taps) * 8, 64)
+    w.table_bytes = round_up((w.taps + w.taps_at_once) * 8, 64)
     w.zero_bytes = 0 if w.banded else round_up(g.groups * g.K * e + 64, 64)
     w.worker_bytes = round_up((w.taps + 1) * w.pixels * 8, 64) + (band_bytes(g, &w.band) if w.banded else 0)
     if w.pack_here:
@@ -275,24 +277,27 @@ cdef void point_target(const Gather* g, int64_t n, int64_t j0, int64_t j1, int64
         c[i] = at + i * g.axis[2].step * pixel
 
 
+cdef inline const char* strip_weight(const Work* w, int64_t strip) noexcept nogil:
+    return w.g.weight + (strip // w.strips * w.g.wg + strip % w.strips * w.width * w.g.wj) * w.g.element
+
+
 cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const void** a, char* panel,
                    fn_conv_gather* s) noexcept nogil:
     """All strips of a block of pixels that a and s.c point to; panels of weights in the order of the sum."""
     cdef const Gather* g = &w.g
     cdef int64_t e = g.element, strip, group, j, t, k, i
     cdef const char* b
-    cdef bint last
+    cdef bint last, fetched = not w.pack
     cdef int64_t pitch = g.K if is_pointwise(g) and w.K_at_once == g.K else 0
     s.lda, s.rsb = w.pixels, w.rsb
     for strip in range(first_strip, last_strip):
         group, j = strip // w.strips, strip % w.strips * w.width
         s.n = min(w.width, g.n - j)
         s.column = group * g.n + j
-        s.next = pitch if strip == first_strip else 0
         if w.pack and not w.pack_here:
             b = w.weights + strip * w.taps * w.K * w.width * e
         else:
-            b = g.weight + (group * g.wg + j * g.wj) * e
+            b = strip_weight(w, strip)
         t = k = 0
         while True:
             s.taps, s.K = min(w.taps_at_once, w.taps - t), min(w.K_at_once, w.K - k)
@@ -307,13 +312,18 @@ cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const
             s.load = t > 0 or k > 0
             last = t + s.taps >= w.taps and k + s.K >= w.K
             s.end = &g.end if last else NULL
-            g.kernels.gather(s)
-            if last:
-                break
             k += s.K
             if k >= w.K:
                 k = 0
                 t += s.taps
+            s.ahead, s.next = NULL, pitch if strip == first_strip else 0
+            if fetched and not last:
+                s.ahead, s.ahead_tap, s.next = b + k * g.wk * e, w.tap + t, g.wk
+            elif fetched and strip + 1 < last_strip:
+                s.ahead, s.ahead_tap, s.next = strip_weight(w, strip + 1), w.tap, g.wk
+            g.kernels.gather(s)
+            if last:
+                break
 
 
 cdef void pixel_body(void* context, int64_t block, int worker) noexcept nogil:
@@ -402,6 +412,9 @@ cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil
     memset(w.zero, 0, w.zero_bytes)
     for t in range(w.taps):
         w.tap[t] = t * w.K * w.width if w.pack else tap_weight_at(g, t)
+    if w.taps:
+        for t in range(w.taps_at_once):                 # what is fetched ahead may be fewer taps: the last one again
+            w.tap[w.taps + t] = w.tap[w.taps - 1]
     if w.pack and not w.pack_here:
         parallel(g.groups * w.strips * taps_of(g), threads, pack_body, &w)
     parallel(w.pixel_blocks * w.strip_blocks, threads, band_body if w.banded else pixel_body, &w)

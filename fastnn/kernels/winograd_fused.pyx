@@ -17,6 +17,7 @@ cdef enum:
     UNITS = 8                   # wanted, as long as they have 4 tiles
     STRIPS = 4                  # wanted, as long as they have two vectors (one, where there are fewer than four)
     WEIGHT_BYTES = 655360       # of transformed weights that stay in the second-level cache
+    FAR_TAPS = 262144           # bytes between taps that share one set of every cache: nine at once would drive each other out
     PACKED = 16                 # rows of weights put in order at a time
 
 cdef struct Work:
@@ -45,9 +46,9 @@ cdef struct Work:
 
 
 cdef int64_t tap_step(const Gather* g) noexcept nogil:
-    """The step between the nine taps where it is one and output channels are neighbours; else 0."""
+    """The step between the nine taps where it is one, output channels are neighbours and all nine fit a cache; else 0."""
     cdef int64_t first = tap_weight_at(g, 0), step = tap_weight_at(g, 1) - first, t
-    if g.wj != 1:
+    if g.wj != 1 or max(step, -step) * g.element >= FAR_TAPS:
         return 0
     for t in range(9):
         if tap_weight_at(g, t) != first + t * step:
