@@ -8,19 +8,21 @@ import numpy as np
 import fastnn.kernels.gemm  # no-cython-lint: declares the kernels
 import fastnn.kernels.recurrent  # no-cython-lint
 import fastnn.kernels.recurrent_gradient  # no-cython-lint
+import fastnn.kernels.recurrent_weights  # no-cython-lint
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
-from fastnn.core.storage cimport empty, empty_2d
+from fastnn.core.storage cimport empty, empty_1d, empty_2d
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, attach_outputs, grad_enabled, wants, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.layout cimport contiguous
-from fastnn.ops.linear cimport column_sums, product_into
+from fastnn.ops.linear cimport product_into
 
 np.import_array()
 
 cdef const fn_kernel* RECURRENT = kernel_named("recurrent")
 cdef const fn_kernel* RECURRENT_GRADIENT = kernel_named("recurrent_gradient")
+cdef const fn_kernel* RECURRENT_WEIGHTS = kernel_named("recurrent_weights")
 
 KINDS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
 cdef enum:
@@ -161,13 +163,7 @@ cdef int backward_direction(Layer layer, int d, np.ndarray dout, np.ndarray dh_l
     launch(&L)
     if dx is not None:
         product_into(dgates, w[0], None, dx, d > 0)
-    weight_grads.append(weight_gradient(layer.x, dgates))
-    weight_grads.append(hidden_weight_gradient(layer, d, dhidden))
-    if w[2] is not None:
-        bias_grad = column_sums(dgates, layer.rows, width)
-        weight_grads.append(bias_grad)
-        # the same sums but for a GRU: the column sums of one row are its copy
-        weight_grads.append(column_sums(dhidden, layer.rows, width) if layer.kind == GRU else column_sums(bias_grad, 1, width))
+    weight_gradients(layer, d, dgates, dhidden, weight_grads)
     if w[4] is not None:
         weight_grads.append(weight_gradient(layer.unprojected[d], dh_total))
     return 0
@@ -180,19 +176,40 @@ cdef np.ndarray weight_gradient(np.ndarray x, np.ndarray g):
     return c.T
 
 
-cdef np.ndarray hidden_weight_gradient(Layer layer, int d, dhidden):
-    """Sum over steps of dhidden' (h of the step before), h0 before the first."""
-    out = (<object>layer.out).reshape(layer.rows, -1)[:, d * layer.P:(d + 1) * layer.P]
-    h0 = layer.h0[d]
-    cdef int64_t B = layer.B
+cdef int weight_gradients(Layer layer, int d, np.ndarray dgates, np.ndarray dhidden, list weight_grads) except -1:
+    """Append the gradients of one direction's w_ih, w_hh and, with a bias, b_ih and b_hh."""
+    cdef Launch L
+    cdef int typenum = np.PyArray_TYPE(dgates)
+    cdef int64_t columns_of = np.PyArray_DIM(dgates, 1)
+    cdef np.ndarray before = columns(layer, layer.out, d), ih = empty_2d(layer.inputs, columns_of, typenum)
+    cdef np.ndarray hh = empty_2d(layer.P, columns_of, typenum), b_ih = None, b_hh = None
+    if layer.weights[d][2] is not None:
+        b_ih, b_hh = empty_1d(columns_of, typenum), empty_1d(columns_of, typenum)
     if layer.sizes is not None:
-        before = host_call("states before", states_before, (out, h0, layer.sizes, d))
-        return weight_gradient(before, dhidden)
-    first, later = (dhidden[-B:], dhidden[:-B]) if d else (dhidden[:B], dhidden[B:])
-    cdef np.ndarray c = weight_gradient(h0, first)
-    if layer.T > 1:
-        product_into((<np.ndarray>(out[B:] if d else out[:-B])).T, later, None, c.T, True)
-    return c
+        before = host_call("states before", states_before, (before[:, :layer.P], layer.h0[d], layer.sizes, d))
+    begin(&L, RECURRENT_WEIGHTS, fn_dtype_of(dgates))
+    L.call.size[0], L.call.size[1], L.call.size[2], L.call.size[3] = layer.rows, layer.B, layer.inputs, layer.P
+    L.call.size[4], L.call.size[5], L.call.size[6] = columns_of, d, layer.directions * layer.P
+    L.call.size[7] = layer.sizes is not None
+    L.call.flops = 2.0 * layer.rows * (layer.inputs + layer.P) * columns_of
+    L.call.bytes = <double>np.PyArray_ITEMSIZE(dgates) * (layer.rows * (layer.inputs + layer.P + columns_of)
+                                                          + (layer.inputs + layer.P) * columns_of)
+    put(&L, 0, layer.x)
+    put(&L, 1, before)
+    put(&L, 2, part(layer, layer.h0, d))
+    put(&L, 3, dgates)
+    put(&L, 4, dhidden if layer.kind == GRU else None)
+    put(&L, 5, ih)
+    put(&L, 6, hh)
+    put(&L, 7, b_ih)
+    put(&L, 8, b_hh)
+    launch(&L)
+    weight_grads.append(ih.T)
+    weight_grads.append(hh.T)
+    if b_ih is not None:
+        weight_grads.append(b_ih)
+        weight_grads.append(b_hh)
+    return 0
 
 
 def states_before(out, h0, sizes, reverse):
