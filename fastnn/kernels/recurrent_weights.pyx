@@ -1,14 +1,14 @@
 """Gradients of a recurrent layer's weights: sums over all steps of x' dgates, of (h before)' dgates, and of dgates alone.
 
-One product with two operands on the left: a strip of columns of dgates is brought into the second-level cache once, a few
-hundred steps at a time, and every row of both gradients and the biases' are taken from it there.  The row that was before each
-step lies in the output one step away, or in h0: nothing is put together for it.
+One product with two operands on the left.  A task has some rows of both gradients, one below the other, and some strips of columns.
+Its sums stay in the second-level cache, in rows close to each other; rows of x, h and dgates are brought there a few hundred at a
+time.  The row that was before each step lies in the output one step away, or in h0: nothing is put together for it.
 """
 from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
-from fastnn.kernels.recurrent cimport ceil_div, fn_gemm_strip, fn_gemm_table
+from fastnn.kernels.recurrent cimport aligned, ceil_div, clamp, fn_gemm_strip, fn_gemm_table
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
@@ -23,9 +23,13 @@ cdef enum:
     ROWS, BATCH, INPUTS, WIDTH, COLUMNS, REVERSE, H_STRIDE, WHOLE
 
 cdef enum:
-    DEEP = 256                  # rows of dgates that stay in the second-level cache
-    TASKS = 8
-    TILE_ROWS = 12              # least rows of a piece
+    DEEP = 192                  # rows of x, h and dgates that are multiplied at a time
+    TASKS = 8                   # so many at least, while pieces keep TILE_ROWS
+    TILE_ROWS = 12
+    PIECE_BYTES = 1280          # a column of sums of a task, and a row of them, at most: with the operands they fill half of the
+    GROUP_BYTES = 1024          # second-level cache, and the operands, which come from beyond it, pass by less often
+    FAR = 1024                  # bytes between rows of x or h from which on a copy pays
+    PAD = 16                    # elements between rows of the copy: breaks up power-of-two strides
 
 cdef float ONE_F = 1.0
 cdef double ONE_D = 1.0
@@ -33,13 +37,24 @@ cdef double ONE_D = 1.0
 cdef struct Weights:
     fn_call* call
     const fn_gemm_table* gemm
-    int64_t element, width, strips, pieces, panel_bytes
+    int64_t element, width, strips, pieces, group, groups
+    int64_t panel_bytes, copy_stride, copy_bytes, sums_stride, sums_bytes, worker_bytes
     int64_t rows, batch, inputs, hidden, columns
     int sides                   # 2 where the sides have gradients of their own: a task has one of them
+
+# A task: rows `first` to `last` of both gradients, one below the other, of which `split` are of W_ih; strips `strip` to `end`.
+cdef struct Task:
+    bint hidden_only, biases
+    int64_t first, last, split, strip, end
+    const char* dgates
+    char* panels                # of dgates
+    char* copy                  # of x and h
+    char* sums
 
 
 cdef void lay_out(Weights* w, fn_call* call) noexcept nogil:
     cdef int which = 1 if call.dtype == FN_F64 else 0
+    cdef int64_t rows
     w.call = call
     w.gemm = (<const tables*>table).gemm[which]
     w.element = 8 if which else 4
@@ -48,57 +63,110 @@ cdef void lay_out(Weights* w, fn_call* call) noexcept nogil:
     w.width = w.gemm.columns_for(4)
     w.strips = ceil_div(w.columns, w.width)
     w.sides = 1 if call.slot[DHIDDEN] == NULL else 2
-    w.pieces = max(1, min(ceil_div(TASKS, w.strips * w.sides), (w.inputs + w.hidden) // (w.sides * TILE_ROWS)))
+    rows = w.inputs + w.hidden if w.sides == 1 else max(w.inputs, w.hidden)
+    w.pieces = max(1, min(ceil_div(TASKS, w.strips * w.sides), rows // TILE_ROWS), ceil_div(rows * w.element, PIECE_BYTES))
+    w.group = max(1, min(w.strips * w.sides * w.pieces // TASKS, GROUP_BYTES // (w.width * w.element)))
+    w.groups = ceil_div(w.strips, w.group)
     w.panel_bytes = w.width * DEEP * w.element
+    w.copy_stride = ceil_div(rows, w.pieces) + PAD
+    w.copy_bytes = aligned(w.copy_stride * DEEP * w.element)
+    w.sums_stride = w.group * w.width
+    w.sums_bytes = ceil_div(rows, w.pieces) * w.sums_stride * w.element
+    w.worker_bytes = w.group * w.panel_bytes + w.copy_bytes + w.sums_bytes
 
 
 cdef int64_t weights_scratch(const fn_call* call) noexcept nogil:
     cdef Weights w
     lay_out(&w, <fn_call*>call)
-    return threads_for(call) * w.panel_bytes
+    return threads_for(call) * w.worker_bytes
 
 
 cdef void weights(fn_call* call) noexcept nogil:
     cdef Weights w
     lay_out(&w, call)
-    parallel(w.strips * w.sides * w.pieces, threads_for(call), weights_task, &w)
+    parallel(w.groups * w.sides * w.pieces, threads_for(call), weights_task, &w)
 
 
-cdef void weights_task(void* context, int64_t task, int worker) noexcept nogil:
+cdef void weights_task(void* context, int64_t number, int worker) noexcept nogil:
     cdef Weights* w = <Weights*>context
-    cdef fn_call* call = w.call
-    cdef int64_t piece = task % w.pieces, strip = task // w.pieces % w.strips, k = 0, K, n
-    cdef bint hidden_only = w.sides == 2 and task < w.pieces * w.strips         # the larger side first
-    cdef bint inputs_only = w.sides == 2 and not hidden_only
-    cdef int64_t begin = w.inputs if hidden_only else 0, end = w.inputs if inputs_only else w.inputs + w.hidden
-    cdef int64_t first = begin + (end - begin) * piece // w.pieces, last = begin + (end - begin) * (piece + 1) // w.pieces
-    cdef const char* sums = <const char*>call.slot[DHIDDEN if hidden_only else DGATES]
-    cdef char* panel = <char*>call.scratch + worker * w.panel_bytes
-    cdef int64_t column = strip * w.width
-    cdef fn_gemm_strip s
-    n = min(w.width, w.columns - column)
-    memset(&s, 0, sizeof(s))
-    s.n, s.csb, s.rsc = n, 1, w.columns
+    cdef int64_t piece = number % w.pieces, group = number // w.pieces % w.groups, k = 0, K
+    cdef int64_t begin = 0, end = w.inputs + w.hidden
+    cdef Task t
+    t.hidden_only = w.sides == 2 and number < w.pieces * w.groups               # the larger side first
+    if t.hidden_only:
+        begin = w.inputs
+    elif w.sides == 2:
+        end = w.inputs
+    t.first, t.last = begin + (end - begin) * piece // w.pieces, begin + (end - begin) * (piece + 1) // w.pieces
+    t.split = clamp(w.inputs - t.first, t.last - t.first)
+    t.strip, t.end = group * w.group, min((group + 1) * w.group, w.strips)
+    t.biases = piece == 0 and w.call.slot[DB_IH] != NULL
+    t.dgates = <const char*>w.call.slot[DHIDDEN if t.hidden_only else DGATES]
+    t.panels = <char*>w.call.scratch + worker * w.worker_bytes
+    t.copy = t.panels + w.group * w.panel_bytes
+    t.sums = t.copy + w.copy_bytes
     while k < w.rows or k == 0:
         K = steps_from(w, k)
-        s.K, s.load = K, k > 0
-        s.b, s.rsb = sums + (k * w.columns + column) * w.element, w.columns
-        if w.columns > w.width or n % w.gemm.lanes:
-            w.gemm.pack(K, n, s.b, w.columns, 1, panel, w.width)
-            s.b, s.rsb, s.padded = panel, w.width, True
-        if first < w.inputs:
-            multiply(w, &s, <const char*>call.slot[X] + k * w.inputs * w.element, w.inputs, first, min(last, w.inputs), column,
-                     <char*>call.slot[DW_IH])
-        if last > w.inputs:
-            multiply(w, &s, before(w, k), state_stride(w, k), max(first, w.inputs) - w.inputs, last - w.inputs, column,
-                     <char*>call.slot[DW_HH])
-        if piece == 0 and call.slot[DB_IH] != NULL:
-            s.M, s.a, s.rsa, s.csa = 1, &ONE_D if w.element == 8 else <const void*>&ONE_F, 0, 0
-            s.c = <char*>call.slot[DB_HH if hidden_only else DB_IH] + column * w.element
-            w.gemm.strip(&s)
+        add_steps(w, &t, k, K)
         k += max(K, 1)
-    if piece == 0 and w.sides == 1 and call.slot[DB_IH] != NULL:
-        w.gemm.pack(1, n, <char*>call.slot[DB_IH] + column * w.element, n, 1, <char*>call.slot[DB_HH] + column * w.element, n)
+    write_out(w, &t)
+
+
+cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexcept nogil:
+    """Add what K rows, from row k on, give to all of the task's sums."""
+    cdef fn_call* call = w.call
+    cdef int64_t strip, column, e = w.element
+    cdef char* sums = t.sums
+    cdef char* panel = t.panels
+    cdef fn_gemm_strip x, h, s
+    memset(&s, 0, sizeof(s))
+    s.K, s.load, s.csb, s.rsc = K, k > 0, 1, w.sums_stride
+    x = h = s
+    left_side(w, &x, <char*>call.slot[X] + (k * w.inputs + t.first) * e, w.inputs, t.split, t.copy)
+    left_side(w, &h, before(w, k) + max(t.first - w.inputs, 0) * e, state_stride(w, k), t.last - t.first - t.split,
+              t.copy + t.split * e)
+    for strip in range(t.strip, t.end):
+        column = strip * w.width
+        s.n = min(w.width, w.columns - column)
+        s.b, s.rsb = t.dgates + (k * w.columns + column) * e, w.columns
+        if w.columns > w.width or s.n % w.gemm.lanes:
+            w.gemm.pack(K, s.n, s.b, w.columns, 1, panel, w.width)
+            s.b, s.rsb, s.padded = panel, w.width, True
+        multiply(w, &s, &x, sums)
+        multiply(w, &s, &h, sums + t.split * w.sums_stride * e)
+        if t.biases:
+            s.M, s.a, s.rsa, s.csa = 1, &ONE_D if e == 8 else <const void*>&ONE_F, 0, 0
+            s.c = <char*>call.slot[DB_HH if t.hidden_only else DB_IH] + column * e
+            w.gemm.strip(&s)
+        sums += w.width * e
+        panel += w.panel_bytes
+
+
+cdef void write_out(const Weights* w, const Task* t) noexcept nogil:
+    cdef fn_call* call = w.call
+    cdef int64_t e = w.element, column = t.strip * w.width, n = min(t.end * w.width, w.columns) - column
+    cdef int64_t below = max(t.first - w.inputs, 0)
+    if t.split:
+        w.gemm.pack(t.split, n, t.sums, w.sums_stride, 1, <char*>call.slot[DW_IH] + (t.first * w.columns + column) * e, w.columns)
+    if t.first + t.split < t.last:
+        w.gemm.pack(t.last - t.first - t.split, n, t.sums + t.split * w.sums_stride * e, w.sums_stride, 1,
+                    <char*>call.slot[DW_HH] + (below * w.columns + column) * e, w.columns)
+    if t.biases and w.sides == 1:
+        memcpy(<char*>call.slot[DB_HH] + column * e, <char*>call.slot[DB_IH] + column * e, n * e)
+
+
+cdef void left_side(const Weights* w, fn_gemm_strip* s, const char* a, int64_t stride, int64_t M, char* copy) noexcept nogil:
+    """M columns of a as the rows of a product, copied where its own rows lie far apart."""
+    s.M, s.a, s.rsa, s.csa = M, a, 1, stride
+    if M and stride * w.element >= FAR:
+        w.gemm.pack(s.K, M, a, stride, 1, copy, w.copy_stride)
+        s.a, s.csa = copy, w.copy_stride
+
+
+cdef void multiply(const Weights* w, fn_gemm_strip* s, const fn_gemm_strip* left, char* c) noexcept nogil:
+    if left.M:
+        s.M, s.a, s.rsa, s.csa, s.c = left.M, left.a, left.rsa, left.csa, c
+        w.gemm.strip(s)
 
 
 cdef bint starts(const Weights* w, int64_t k) noexcept nogil:
@@ -124,20 +192,12 @@ cdef int64_t state_stride(const Weights* w, int64_t k) noexcept nogil:
 
 cdef const char* before(const Weights* w, int64_t k) noexcept nogil:
     cdef bint reverse = w.call.size[REVERSE]
+    cdef int64_t stride = state_stride(w, k)
     if starts(w, k):
-        return <const char*>w.call.slot[H0] + (k - (w.rows - w.batch if reverse else 0)) * w.hidden * w.element
+        return <const char*>w.call.slot[H0] + (k - (w.rows - w.batch if reverse else 0)) * stride * w.element
     if not w.call.size[WHOLE]:
         k += w.batch if reverse else -w.batch
-    return <const char*>w.call.slot[BEFORE] + k * state_stride(w, k) * w.element
-
-
-cdef void multiply(const Weights* w, fn_gemm_strip* s, const char* a, int64_t stride, int64_t first, int64_t last, int64_t column,
-                   char* c) noexcept nogil:
-    """Rows first to last of c: those columns of a."""
-    s.M = last - first
-    s.a, s.rsa, s.csa = a + first * w.element, 1, stride
-    s.c = c + (first * w.columns + column) * w.element
-    w.gemm.strip(s)
+    return <const char*>w.call.slot[BEFORE] + k * stride * w.element
 
 
 cdef fn_kernel RECURRENT_WEIGHTS
