@@ -1,7 +1,7 @@
 """Automatic differentiation: gradients on request, user-written rules, and their check by finite differences."""
 from fastnn.autograd.function import Function
 from fastnn.autograd.gradcheck import gradcheck
+from fastnn.core.backward import backward, grad
 from fastnn.core.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
-from fastnn.core.tensor import backward, grad
 
 __all__ = ["Function", "backward", "enable_grad", "grad", "gradcheck", "inference_mode", "no_grad", "set_grad_enabled"]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core.tensor import Tensor, from_array, grad
+from fastnn.core.backward import grad
+from fastnn.core.tensor import Tensor, from_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from fastnn.core.recording cimport Recording
 from fastnn.core.tape cimport Node, copy
 from fastnn.core.tensor cimport Tensor, attach_outputs, wrap
 
-from fastnn.core.tensor import grad
+from fastnn.core.backward import grad
 
 np.import_array()
 

@@ -66,6 +66,7 @@ cdef inline int save_c(Node node, Tensor t) except -1:
     node.seen_c = node.watched_c.version
     return 0
 
+cdef Node edge(Tensor t)                                # the node that takes t's gradient, or None
 cdef int link(Node node, list inputs) except -1         # give a node its edges to the makers of its inputs
 cdef Node node_of(Tensor t)                             # t.node, after the changes of what t is a view of
 

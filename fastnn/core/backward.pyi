@@ -1,0 +1,18 @@
+from collections.abc import Sequence
+from typing import Literal, overload
+
+from fastnn.core.tensor import Tensor
+from fastnn.core.types import Operand
+
+def backward(tensors: Sequence[Tensor], gradients: Sequence[Operand | None] | None = None, retain_graph: bool | None = None,
+             create_graph: bool = False, inputs: Sequence[Tensor] | None = None) -> None: ...
+@overload
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
+         grad_outputs: Operand | Sequence[Operand | None] | None = None, retain_graph: bool | None = None,
+         create_graph: bool = False, allow_unused: Literal[False] = False) -> tuple[Tensor, ...]: ...
+@overload
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
+         grad_outputs: Operand | Sequence[Operand | None] | None = None, retain_graph: bool | None = None,
+         create_graph: bool = False, *, allow_unused: bool) -> tuple[Tensor | None, ...]: ...
+def tensor_backward(self: Tensor, gradient: Operand | None = None, retain_graph: bool | None = None, create_graph: bool = False,
+             inputs: Sequence[Tensor] | None = None) -> None: ...
