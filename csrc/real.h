@@ -62,3 +62,4 @@
 #define vfromint R(vfromint)
 #define vsum R(vsum)
 #define vhmax R(vhmax)
+#define vbits R(vbits)

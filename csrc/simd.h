@@ -94,6 +94,19 @@ FN_INLINE void vstore_n_f(float *p, vf v, int n) { for (int i = 0; i < n; i++) p
 FN_INLINE void vstore_n_d(double *p, vd v, int n) { for (int i = 0; i < n; i++) p[i] = v[i]; }
 #endif
 
+#ifndef FN_HAS_BITS
+FN_INLINE unsigned vbits_f(vi mask) {
+    unsigned bits = 0;
+    for (int i = 0; i < FN_LANES_F; i++) bits |= (unsigned)(mask[i] & 1) << i;
+    return bits;
+}
+FN_INLINE unsigned vbits_d(vl mask) {
+    unsigned bits = 0;
+    for (int i = 0; i < FN_LANES_D; i++) bits |= (unsigned)(mask[i] & 1) << i;
+    return bits;
+}
+#endif
+
 /* The number of each lane; literals, because only those fold. */
 #if FN_VECTOR_BYTES == 64
 #define FN_LANE_F ((vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})

@@ -436,3 +436,19 @@ def test_state_and_resume():
     first = rbm.contrastive_loss(ROWS, method="pcd").item()
     rbm.load_sampler_state(state)
     assert rbm.contrastive_loss(ROWS, method="pcd").item() == first
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+@pytest.mark.parametrize("rows", [10, 100])
+def test_gradient_from_states_that_are_sparse_or_not(share, rows):
+    """Biases of +-40 make the sample certain, so the gradient is known; the ways of the products differ with the share of ones."""
+    rng = np.random.default_rng(3)
+    data, on = (rng.random((rows, 300)) < share).astype(np.float32), rng.random(300) < share
+    rbm = nn.RBM(300, 70)
+    rbm.vbias.array[...] = np.where(on, 40, -40)
+    rbm.contrastive_loss(data).backward()
+    W, c, sample = rbm.weight.array.astype(float), rbm.hbias.array.astype(float), on.astype(float)[None]
+    p, q = 1 / (1 + np.exp(-(data @ W.T + c))), 1 / (1 + np.exp(-(sample @ W.T + c)))
+    np.testing.assert_allclose(rbm.weight.grad.array, q.T @ sample - p.T @ data / rows, atol=2e-6)
+    np.testing.assert_allclose(rbm.hbias.grad.array, q[0] - p.mean(0), atol=2e-6)
+    np.testing.assert_allclose(rbm.vbias.grad.array, sample[0] - data.mean(0), atol=2e-6)

@@ -5,7 +5,7 @@ import statistics
 from bench.special import record
 
 CASES = ("gemm 1024^3", "pointwise gelu", "conv 3x3 128ch 28x28 batch 8 forward", "recurrent LSTM T50 b64 128->512 training",
-         "rbm CD-1 784x500 b100", "train mlp_middle", "train mlp_large", "train vgg_small")
+         "rbm CD-1 784x500 b100, digits", "train mlp_middle", "train mlp_large", "train vgg_small")
 QUICK = CASES[:2]
 
 

@@ -31,6 +31,11 @@ static inline vd vload_n_d(const double *p, int n) { return (vd)_mm256_maskload_
 static inline void vstore_n_f(float *p, vf v, int n) { _mm256_maskstore_ps(p, fn_tail_f(n), (__m256)v); }
 static inline void vstore_n_d(double *p, vd v, int n) { _mm256_maskstore_pd(p, fn_tail_d(n), (__m256d)v); }
 
+/* bit i: lane i of a mask */
+#define FN_HAS_BITS 1
+static inline unsigned vbits_f(vi mask) { return (unsigned)_mm256_movemask_ps((__m256)mask); }
+static inline unsigned vbits_d(vl mask) { return (unsigned)_mm256_movemask_pd((__m256d)mask); }
+
 #define FN_HAS_STREAM 1
 static inline void vstream_f(float *p, vf v) { _mm256_stream_ps(p, (__m256)v); }
 static inline void vstream_d(double *p, vd v) { _mm256_stream_pd(p, (__m256d)v); }

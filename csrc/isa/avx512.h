@@ -31,6 +31,15 @@ static inline vd vload_n_d(const double *p, int n) { return (vd)_mm512_maskz_loa
 static inline void vstore_n_f(float *p, vf v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
 static inline void vstore_n_d(double *p, vd v, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
 
+/* bit i: lane i of a mask */
+#define FN_HAS_BITS 1
+static inline unsigned vbits_f(vi mask) { return _mm512_movepi32_mask((__m512i)mask); }
+static inline unsigned vbits_d(vl mask) { return _mm512_movepi64_mask((__m512i)mask); }
+
+/* the lanes whose bits are set, moved together; zeros behind them */
+#define FN_HAS_COMPRESS 1
+static inline vi vcompress_i(unsigned bits, vi v) { return (vi)_mm512_maskz_compress_epi32((__mmask16)bits, (__m512i)v); }
+
 /* table[index mod 32], two registers that a loop keeps, and table[index mod 16] */
 #define FN_HAS_LOOKUP 1
 static inline vf vlookup_f(const float *table, vi index) {

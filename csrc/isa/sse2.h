@@ -31,6 +31,11 @@ static inline vd vround_d(vd a) {
     return (vd)(((vl)r & large) | ((vl)a & ~large));
 }
 
+/* bit i: lane i of a mask */
+#define FN_HAS_BITS 1
+static inline unsigned vbits_f(vi mask) { return (unsigned)_mm_movemask_ps((__m128)mask); }
+static inline unsigned vbits_d(vl mask) { return (unsigned)_mm_movemask_pd((__m128d)mask); }
+
 #define FN_HAS_STREAM 1
 static inline void vstream_f(float *p, vf v) { _mm_stream_ps(p, (__m128)v); }
 static inline void vstream_d(double *p, vd v) { _mm_stream_pd(p, (__m128d)v); }

@@ -14,3 +14,4 @@
 #include "pool.h"
 #include "axis.h"
 #include "winograd.h"
+#include "selection.h"

@@ -243,11 +243,19 @@ cdef void multinomial_units_run(fn_call* call) noexcept nogil:
 
 
 # ---- contrastive loss ----------------------------------------------------------------------------------------------
-cdef inline double element(const fn_call* call, int slot, int64_t i) noexcept nogil:
-    return (<const double*>call.slot[slot])[i] if call.dtype == FN_F64 else (<const float*>call.slot[slot])[i]
-
 cdef double mean_of(const fn_call* call, int slot, int64_t rows) noexcept nogil:
     return total(call, call.slot[slot], rows) / rows if rows else 0
+
+cdef double weighted_change(int64_t n, const real* sum, double factor, const real* sample_sum, double sample_factor, const real* weight,
+                            real* change) noexcept nogil:
+    """change = factor sum - sample_factor sample_sum; returns its product with the weights."""
+    cdef double value = 0, difference
+    cdef int64_t i
+    for i in range(n):
+        difference = factor * sum[i] - sample_factor * sample_sum[i]
+        change[i] = <real>difference
+        value += difference * weight[i]
+    return value
 
 cdef void contrast_value_run(fn_call* call) noexcept nogil:
     """value = mean free energy of the data less that of the samples; change = mean v of the data less that of the samples.
@@ -255,18 +263,13 @@ cdef void contrast_value_run(fn_call* call) noexcept nogil:
     size = rows of data, rows of samples, visible units.  energy: sums of softplus (less what F has besides) per row;
     sum: column sums of v.
     """
-    cdef int64_t rows = call.size[0], samples = call.size[1], i
-    cdef double value = mean_of(call, 3, samples) - mean_of(call, 1, rows), difference
-    for i in range(call.size[2]):
-        difference = element(call, 0, i) / rows - element(call, 2, i) / samples
-        value -= difference * element(call, 4, i)
-        if call.dtype == FN_F64:
-            (<double*>call.slot[6])[i] = difference
-        else:
-            (<float*>call.slot[6])[i] = <float>difference
+    cdef int64_t rows = call.size[0], samples = call.size[1], n = call.size[2]
+    cdef double value = mean_of(call, 3, samples) - mean_of(call, 1, rows), a = 1.0 / rows, b = 1.0 / samples
     if call.dtype == FN_F64:
+        value -= weighted_change(n, <double*>call.slot[0], a, <double*>call.slot[2], b, <double*>call.slot[4], <double*>call.slot[6])
         (<double*>call.slot[5])[0] = value
     else:
+        value -= weighted_change(n, <float*>call.slot[0], a, <float*>call.slot[2], b, <float*>call.slot[4], <float*>call.slot[6])
         (<float*>call.slot[5])[0] = <float>value
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 import fastnn.kernels.boltzmann  # no-cython-lint: declares the kernels
 import fastnn.kernels.random  # no-cython-lint: declares the kernels
+import fastnn.kernels.selection  # no-cython-lint: declares the kernels
+import fastnn.kernels.statistics  # no-cython-lint: declares the kernels
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.random cimport generator_of
@@ -16,7 +18,7 @@ from fastnn.core.tape cimport Node, grad_enabled
 from fastnn.core.tensor cimport Tensor, attach_list, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.layout cimport contiguous
-from fastnn.ops.linear cimport column_sums, multiply, product_into
+from fastnn.ops.linear cimport column_sums, multiply
 
 np.import_array()
 
@@ -28,6 +30,8 @@ cdef const fn_kernel* CONTRAST_ROWS = kernel_named("contrast_rows")
 cdef const fn_kernel* ACCUMULATE = kernel_named("accumulate")
 cdef const fn_kernel* HALF_SQUARES = kernel_named("half_squares")
 cdef const fn_kernel* NORMAL = kernel_named("normal")
+cdef const fn_kernel* SELECTED_MATMUL = kernel_named("selected_matmul")
+cdef const fn_kernel* CONTRAST_STATISTICS = kernel_named("contrast_statistics")
 
 
 # ---- samples -------------------------------------------------------------------------------------------------------
@@ -131,30 +135,58 @@ cdef class ContrastBackward(Node):
     cdef object backward(self, np.ndarray grad):
         cdef np.ndarray v = self.a, p = self.b, w = self.c, q = self.d, g = contiguous(grad), dw = None, dc = None, db = None
         cdef int64_t rows = np.PyArray_DIM(v, 0), samples = np.PyArray_DIM(w, 0)
+        cdef int64_t V = np.PyArray_DIM(v, 1), H = np.PyArray_DIM(p, 1)
+        cdef Launch L
         if self.nodes[0] is not None or self.nodes[1] is not None:
-            p = scaled(p, -1.0 / rows, g)
-            q = scaled(q, 1.0 / samples, g)
-        if self.nodes[0] is not None:       # in (visible, hidden) memory, as the weight
-            dw = multiply((<object>v).T, p, None)
-            product_into((<object>w).T, q, None, dw, True)
-            dw = (<object>dw).T
-        if self.nodes[1] is not None:
-            dc = added(column_sums(p, rows, np.PyArray_DIM(p, 1)), column_sums(q, samples, np.PyArray_DIM(q, 1)))
+            dw = empty_2d(V, H, np.PyArray_TYPE(v)) if self.nodes[0] is not None else None     # in the memory order of the weight
+            dc = empty_1d(H, np.PyArray_TYPE(v)) if self.nodes[1] is not None else None
+            begin(&L, CONTRAST_STATISTICS, fn_dtype_of(v))
+            put(&L, 0, v)
+            put(&L, 1, p)
+            put(&L, 2, w)
+            put(&L, 3, q)
+            put(&L, 4, g)
+            put(&L, 5, dw)
+            put(&L, 6, dc)
+            L.call.size[0], L.call.size[1], L.call.size[2], L.call.size[3] = rows, samples, V, H
+            L.call.scalar[0], L.call.scalar[1] = -1.0 / rows, 1.0 / samples
+            L.call.flops = 2.0 * (rows + samples) * V * H
+            L.call.bytes = <double>np.PyArray_ITEMSIZE(v) * ((rows + samples) * (V + H) + V * H)
+            launch(&L)
         if self.nodes[2] is not None:
             db = scaled(self.extra, -1.0, g)
-        return dw, dc, db
+        return None if dw is None else (<object>dw).T, dc, db
 
 
-cdef np.ndarray hidden(np.ndarray v, np.ndarray weight, np.ndarray hbias, object generator, object sample, object energy):
+cdef np.ndarray from_states(np.ndarray x, np.ndarray b, np.ndarray bias):
+    """x b + bias where x are states of units, for the most part 0 or 1."""
+    cdef Launch L
+    cdef int64_t M = np.PyArray_DIM(x, 0), K = np.PyArray_DIM(x, 1), N = np.PyArray_DIM(b, 1), item = np.PyArray_ITEMSIZE(x)
+    cdef np.ndarray c = empty_2d(M, N, np.PyArray_TYPE(x))
+    begin(&L, SELECTED_MATMUL, fn_dtype_of(x))
+    put(&L, 0, x)
+    put(&L, 1, b)
+    put(&L, 2, bias)
+    put(&L, 3, c)
+    L.call.size[0], L.call.size[1], L.call.size[2] = M, N, K
+    L.call.size[3], L.call.size[4] = np.PyArray_STRIDE(b, 0) // item, np.PyArray_STRIDE(b, 1) // item
+    L.call.flops = 2.0 * M * N * K
+    L.call.bytes = <double>item * (M * K + K * N + M * N)
+    launch(&L)
+    return c
+
+
+cdef np.ndarray hidden(np.ndarray v, np.ndarray weight, np.ndarray hbias, object generator, object sample, object energy,
+                       bint gaussian):
     """Means of the hidden units given v; draws and sums of softplus where asked for."""
-    cdef np.ndarray x = multiply(v, (<object>weight).T, hbias), mean = empty_like(x)
+    cdef np.ndarray w = (<object>weight).T, x = multiply(v, w, hbias) if gaussian else from_states(v, w, hbias), mean = empty_like(x)
     run_units(BERNOULLI_UNITS, x, generator, mean, sample, energy, None, 0)
     return mean
 
 
 cdef np.ndarray visible(np.ndarray h, np.ndarray weight, np.ndarray vbias, object generator, bint gaussian):
     """A draw of the visible units given h."""
-    cdef np.ndarray x = multiply(h, weight, vbias), v
+    cdef np.ndarray x = from_states(h, weight, vbias), v
     if gaussian:
         return added(noise(x, generator), x)
     v = empty_like(x)
@@ -193,7 +225,7 @@ def contrastive_loss(Tensor data, Tensor weight, Tensor hbias, Tensor vbias, int
     cdef int64_t rows = np.PyArray_DIM(v, 0), H = np.PyArray_DIM(w, 0), samples
     cdef np.ndarray energy = empty_1d(rows, type), h, s, p, q, sample_energy, start
     h = empty_2d(rows, H, type) if chains is None else None
-    p = hidden(v, w, c, generator, h, energy)
+    p = hidden(v, w, c, generator, h, energy, gaussian)
     start = h if chains is None else chains.array
     samples = np.PyArray_DIM(start, 0)
     sample_energy = empty_1d(samples, type)
@@ -202,7 +234,7 @@ def contrastive_loss(Tensor data, Tensor weight, Tensor hbias, Tensor vbias, int
         s = visible(start if i == 0 else h, w, b, generator, gaussian)
         last = i == k - 1
         h = None if last and chains is None else chains.array if last else empty_2d(samples, H, type)
-        q = hidden(s, w, c, generator, h, sample_energy if last else None)
+        q = hidden(s, w, c, generator, h, sample_energy if last else None, gaussian)
     if gaussian:
         half_squares(v, energy)
         half_squares(s, sample_energy)

@@ -1,0 +1,29 @@
+/* Products whose left operand is mostly zeros, or binary: sums of those rows of B that a row of A selects.
+ *
+ * A word tells of sixteen elements of A, a bit each: 0 where the element is 0.  From words follow lists: of the rows of B
+ * themselves (times an element each, unless all are 1), or of rows of a table that holds the sums of every subset of
+ * four rows ("four Russians": Arlazarov, Dinic, Kronrod and Faradzev, 1970), a quarter as long for a dense binary A. */
+#ifndef FN_SELECTION_H
+#define FN_SELECTION_H
+
+typedef struct fn_selection_table {
+    int panel;                  /* columns for which `combine` is at its best, a few vectors */
+    /* Words of n elements in a row, and of 16 (or fewer) rows of n columns, `step` apart; are all elements 0 or 1? */
+    int (*words_along)(int64_t n, const void *x, uint16_t *word);
+    int (*words_down)(int64_t rows, int64_t n, const void *x, int64_t rsx, uint16_t *word, int64_t step);
+    /* Rows that n words select: of B, and of the tables.  Returns how many; writes up to 16 more. */
+    int64_t (*list_rows)(int64_t n, const uint16_t *word, int32_t *at);
+    int64_t (*list_sums)(int64_t n, const uint16_t *word, int32_t *at);
+    /* value[t] = x[at[t] * step] */
+    void (*gather)(int64_t count, const int32_t *at, const void *x, int64_t step, void *value);
+    /* 16 rows of sums for every 4 rows of b, all `columns` apart: whole vectors. */
+    void (*subset_sums)(int64_t rows, int64_t columns, const void *b, void *sums);
+    /* Rows of c, rsc apart: row r (+)= the sum of value[t] * row at[t] of b (value NULL: of the rows), in that order, + bias (or
+     * NULL).  Its t are those from starts[r * step] to starts[r * step + 1], both counted from r * room.  `roomy`: what lies behind the
+     * columns of b, up to `panel` of them, may be read. */
+    void (*combine)(int64_t rows, const int32_t *starts, int64_t step, const int32_t *at, int64_t room, const void *value,
+                    const void *b, int64_t rsb, int roomy, int64_t columns, const void *bias, int load, void *c, int64_t rsc);
+    void (*scaled)(int64_t columns, const void *x, double factor, void *y);    /* y = factor x */
+} fn_selection_table;
+
+#endif

@@ -1,0 +1,91 @@
+"""Products whose left operand is mostly zeros, or binary: the work of a product, for this module's kernel and for the statistics of
+Boltzmann machines."""
+from libc.stdint cimport int32_t, int64_t, uint16_t
+
+from fastnn.kernels.native cimport fn_call
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fn_gemm_table:
+        int lanes
+        void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y, int64_t rsy) noexcept nogil
+    ctypedef struct fn_selection_table:
+        int panel
+        int (*words_along)(int64_t n, const void* x, uint16_t* word) noexcept nogil
+        int (*words_down)(int64_t rows, int64_t n, const void* x, int64_t rsx, uint16_t* word, int64_t step) noexcept nogil
+        int64_t (*list_rows)(int64_t n, const uint16_t* word, int32_t* at) noexcept nogil
+        int64_t (*list_sums)(int64_t n, const uint16_t* word, int32_t* at) noexcept nogil
+        void (*gather)(int64_t count, const int32_t* at, const void* x, int64_t step, void* value) noexcept nogil
+        void (*subset_sums)(int64_t rows, int64_t columns, const void* b, void* sums) noexcept nogil
+        void (*combine)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, int64_t room, const void* value,
+                        const void* b, int64_t rsb, int roomy, int64_t columns, const void* bias, int load, void* c,
+                        int64_t rsc) noexcept nogil
+        void (*scaled)(int64_t columns, const void* x, double factor, void* y) noexcept nogil
+    ctypedef struct tables "fn_table":
+        const fn_gemm_table* gemm[2]
+        const fn_selection_table* selection[2]
+
+cdef enum:
+    WORD = 16                   # elements whose bits make a word
+    LIST_ROWS = 16              # rows of a block that makes lists
+    ENTRIES = 1 << 18           # of the lists of a chunk of rows: 1 MB
+
+cdef struct Found:
+    int64_t ones
+    int64_t groups
+    int64_t others              # rows with elements besides 0 and 1
+
+cdef struct Product:
+    const fn_selection_table* kernels
+    const fn_gemm_table* dense
+    int dtype
+    int threads
+    int64_t item
+    int64_t M
+    int64_t N
+    int64_t K
+    const char* x               # A: rows of x, or, with `samples`, the columns of v on top of w
+    const char* samples
+    int64_t rows                # of v and of w; each filled up to whole words
+    int64_t sample_rows
+    const char* b
+    int64_t rsb
+    int64_t csb
+    const char* bias
+    char* c
+    int64_t first               # the chunk of rows at work
+    int64_t count
+    int64_t words               # of a row
+    int64_t room                # entries of a row's list
+    int way
+    bint binary
+    bint in_place               # B is used where it lies
+    int64_t depth               # of a stretch of K
+    int64_t stretches
+    int64_t width               # of a panel
+    int64_t splits              # blocks of rows for one panel
+    uint16_t* words_of
+    Found* found
+    int32_t* starts
+    int32_t* at
+    char* values
+    char* spare                 # a panel and its sums, per worker
+    int64_t spare_bytes
+    char* end
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline int64_t padded(int64_t bytes) noexcept nogil:
+    return (bytes + 127) // 64 * 64
+
+
+cdef inline int64_t chunk_rows(const Product* p) noexcept nogil:
+    return max(1, min(p.M, max(LIST_ROWS, ENTRIES // max(1, p.K))))
+
+
+cdef Product begin_product(const fn_call* call, int threads) noexcept nogil
+# Where the scratch lies, once the operands are known: from `at` to p.end.
+cdef void lay_out(Product* p, char* at) noexcept nogil
+cdef void run_product(Product* p) noexcept nogil

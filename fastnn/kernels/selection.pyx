@@ -1,0 +1,262 @@
+"""Products whose left operand is mostly zeros, or binary: states of stochastic units.
+
+Rows of B are added up as the nonzeros of a row of A select them, or by fours from tables of sums (csrc/micro/selection.h); which
+of the two, or the dense product, is decided by counting the nonzeros: docs/boltzmann.md has the figures behind the numbers below.
+Zeros are skipped: 0 times a NaN or an infinity of B adds nothing here.
+"""
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
+
+cdef enum:
+    FIRST_LEVEL = 24576         # bytes of the sums that a panel keeps in the cache
+    PANEL_BYTES = 61440         # and of the rows of B: beyond the first level, but each stretch of K costs a wrong guess of a count
+    SERIAL = 2048               # words that one thread makes sooner than two
+    FEW_USES = 4                # selections of a row of B for which a copy into a panel does not pay
+
+# How the sums are formed.
+cdef enum: DENSE, ROWS, SUMS
+
+# Time in vectors loaded and added, per vector of columns: a selection; a row of a stretch of K; a row of B copied, or turned, and
+# a row of sums made.
+DEF SELECTION = 1.3
+DEF WITH_VALUE = 1.5
+DEF STRETCH_OF_ROWS = 4.5
+DEF STRETCH_OF_SUMS = 7.0
+DEF COPIED = 5.0
+DEF TURNED = 6.0
+DEF SUMMED = 3.0
+
+cdef void lay_out(Product* p, char* at) noexcept nogil:
+    """Where the scratch of a chunk lies: the lists, or in their place that of a dense product."""
+    cdef int64_t rows = chunk_rows(p)
+    cdef gemm_args g
+    p.words = ceil_div(p.K, WORD)
+    p.room = (p.words + 1) * WORD
+    p.words_of = <uint16_t*>at
+    p.found = <Found*>(at + padded(rows * p.words * 2))
+    p.starts = <int32_t*>(<char*>p.found + padded(ceil_div(rows, LIST_ROWS) * sizeof(Found)))
+    p.at = <int32_t*>(<char*>p.starts + padded(rows * (p.words + 2) * 4))
+    p.values = <char*>p.at + padded(rows * p.room * 4)
+    p.spare = p.values + padded(rows * p.room * p.item)
+    p.spare_bytes = padded(2 * PANEL_BYTES)
+    p.end = p.spare + p.spare_bytes * max(1, p.threads)
+    dense_chunk(p, &g)
+    g.K = p.K
+    p.end = at + max(p.end - at, gemm_scratch(p.dtype, &g, p.threads))
+
+
+# ---- words and lists -----------------------------------------------------------------------------------------------
+cdef void count_bits(const uint16_t* word, int64_t n, Found* found) noexcept nogil:
+    """Four words at a time: their bits, and how many fours of bits are not 0."""
+    cdef uint64_t first = 0x1111111111111111, w, any
+    cdef int64_t i = 0
+    while i < n:
+        w = 0
+        memcpy(&w, word + i, <size_t>(2 * min(4, n - i)))
+        any = (w | w >> 1 | w >> 2 | w >> 3) & first
+        found.groups += sum_of_fours(any)
+        found.ones += sum_of_fours((w & first) + (w >> 1 & first) + (w >> 2 & first) + (w >> 3 & first))
+        i += 4
+
+
+cdef inline int64_t sum_of_fours(uint64_t w) noexcept nogil:
+    cdef uint64_t low = 0x0f0f0f0f0f0f0f0f, ones = 0x0101010101010101
+    return <int64_t>(((w & low) + (w >> 4 & low)) * ones >> 56)
+
+
+cdef void words_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Product* p = <Product*>context
+    cdef int64_t first = block * LIST_ROWS, n = min(LIST_ROWS, p.count - first), r, q, above = ceil_div(p.rows, WORD), row, left
+    cdef const char* x
+    cdef uint16_t* word = p.words_of + first * p.words
+    cdef Found* found = p.found + block
+    memset(found, 0, sizeof(Found))
+    if p.samples == NULL:
+        for r in range(n):
+            found.others += not p.kernels.words_along(p.K, p.x + (p.first + first + r) * p.K * p.item, word + r * p.words)
+    else:
+        for q in range(p.words):
+            x, row, left = p.x, WORD * q, p.rows
+            if q >= above:
+                x, row, left = p.samples, WORD * (q - above), p.sample_rows
+            found.others += not p.kernels.words_down(min(WORD, left - row), n, x + (row * p.M + p.first + first) * p.item, p.M,
+                                                     word + q, p.words)
+    count_bits(word, n * p.words, found)
+
+
+cdef void values_of(const Product* p, int64_t row, int64_t k, int64_t count, const int32_t* at, char* value) noexcept nogil:
+    """The elements of A at `at`, counted from column k."""
+    cdef int64_t above = ceil_div(p.rows, WORD) * WORD, t = 0
+    if p.samples == NULL:
+        p.kernels.gather(count, at, p.x + (row * p.K + k) * p.item, 1, value)
+        return
+    while t < count and k + at[t] < above:
+        t += 1
+    p.kernels.gather(t, at, p.x + (k * p.M + row) * p.item, p.M, value)
+    p.kernels.gather(count - t, at + t, p.samples + ((k - above) * p.M + row) * p.item, p.M, value + t * p.item)
+
+
+cdef void lists_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Product* p = <Product*>context
+    cdef int64_t r, s, k, count, words
+    cdef const uint16_t* word
+    cdef int32_t* at
+    cdef int32_t* starts
+    for r in range(block * LIST_ROWS, min(p.count, (block + 1) * LIST_ROWS)):
+        starts = p.starts + r * (p.stretches + 1)
+        starts[0] = 0
+        for s in range(p.stretches):
+            k = s * p.depth
+            word, words = p.words_of + r * p.words + k // WORD, ceil_div(min(p.depth, p.K - k), WORD)
+            at = p.at + r * p.room + starts[s]
+            if p.way == SUMS:
+                count = p.kernels.list_sums(words, word, at)
+            else:
+                count = p.kernels.list_rows(words, word, at)
+                if not p.binary:
+                    values_of(p, p.first + r, k, count, at, p.values + (r * p.room + starts[s]) * p.item)
+            starts[s + 1] = starts[s] + <int32_t>count
+
+
+# ---- the sums ------------------------------------------------------------------------------------------------------
+cdef void panel_block(void* context, int64_t block, int worker) noexcept nogil:
+    """The columns of a panel for all rows of the chunk, or for one of its splits."""
+    cdef Product* p = <Product*>context
+    cdef int64_t column = block // p.splits * p.width, columns = min(p.width, p.N - column), split = block % p.splits
+    cdef int64_t first = p.count * split // p.splits, last = p.count * (split + 1) // p.splits, s, k, depth, rs
+    cdef const char* b
+    cdef const char* bias
+    cdef char* panel = p.spare + worker * p.spare_bytes
+    cdef char* sums = panel + FIRST_LEVEL
+    for s in range(p.stretches):
+        k = s * p.depth
+        depth = min(p.depth, p.K - k)
+        b, rs = p.b + (k * p.rsb + column * p.csb) * p.item, p.rsb
+        if not p.in_place:
+            p.dense.pack(depth, columns, b, p.rsb, p.csb, panel, p.width)
+            b, rs = panel, p.width
+            if p.way == SUMS:
+                p.kernels.subset_sums(depth, p.width, panel, sums)
+                b = sums
+        bias = p.bias + column * p.item if p.bias != NULL and s == p.stretches - 1 else NULL
+        p.kernels.combine(last - first, p.starts + first * (p.stretches + 1) + s, p.stretches + 1, p.at + first * p.room, p.room,
+                          NULL if p.binary else p.values + first * p.room * p.item, b, rs, not p.in_place or p.samples != NULL,
+                          columns, bias, s > 0, p.c + ((p.first + first) * p.N + column) * p.item, p.N)
+
+
+cdef void dense_chunk(const Product* p, gemm_args* g) noexcept nogil:
+    memset(g, 0, sizeof(gemm_args))
+    g.M, g.N, g.K = p.count, p.N, p.K
+    g.A, g.rsA, g.csA = p.x + p.first * p.K * p.item, p.K, 1
+    g.B, g.rsB, g.csB = p.b, p.rsb, p.csb
+    g.C, g.rsC, g.csC = p.c + p.first * p.N * p.item, p.N, 1
+    g.bias = p.bias
+    if p.samples != NULL:
+        g.K = p.rows
+        g.A, g.rsA, g.csA = p.x + p.first * p.item, 1, p.M
+
+
+cdef void run_dense(Product* p) noexcept nogil:
+    cdef gemm_args g
+    dense_chunk(p, &g)
+    gemm(p.dtype, &g, p.threads, p.words_of)
+    if p.samples != NULL:
+        g.K, g.accumulate = p.sample_rows, True
+        g.A = p.samples + p.first * p.item
+        g.B = p.b + ceil_div(p.rows, WORD) * WORD * p.rsb * p.item
+        gemm(p.dtype, &g, p.threads, p.words_of)
+
+
+cdef int64_t depth_of(const Product* p, int way) noexcept nogil:
+    """Rows of B in a stretch: about as many as the cache holds, in equal pieces."""
+    cdef int64_t most = (FIRST_LEVEL // 4 if way == SUMS else PANEL_BYTES) // (p.kernels.panel * p.item)
+    return max(1, ceil_div(ceil_div(p.K, max(1, ceil_div(8 * p.K, 9 * most))), WORD)) * WORD
+
+
+cdef void choose(Product* p, const Found* f) noexcept nogil:
+    """The way that should take the least time, by a model of it; and how the work is cut."""
+    cdef double rows, sums, dense = <double>p.count * p.K, moved = (COPIED if p.csb == 1 else TURNED) * p.K
+    p.binary = f.others == 0
+    p.in_place = p.csb == 1 and (f.ones < FEW_USES * p.K or p.K * p.N * p.item <= PANEL_BYTES)
+    p.depth = max(1, p.K) if p.in_place else depth_of(p, ROWS)
+    p.stretches = max(1, ceil_div(p.K, p.depth))
+    rows = (SELECTION if p.binary else WITH_VALUE) * f.ones + STRETCH_OF_ROWS * p.count * p.stretches
+    if not p.in_place:
+        rows += moved
+    sums = SELECTION * f.groups + STRETCH_OF_SUMS * p.count * ceil_div(p.K, depth_of(p, SUMS)) + moved + SUMMED * p.K
+    p.way = ROWS if rows < dense else DENSE
+    if p.binary and sums < min(rows, dense):
+        p.way, p.in_place, p.depth = SUMS, False, depth_of(p, SUMS)
+        p.stretches = max(1, ceil_div(p.K, p.depth))
+    p.width = p.kernels.panel
+    if p.in_place:
+        p.width = max(p.N, 1) if p.count >= 64 else max(1, ceil_div(p.N, 8 * p.width)) * 2 * p.width
+    p.splits = 1
+    if p.count >= 64 and ceil_div(p.N, p.width) < 4:
+        p.splits = min(8, p.count // 32)
+
+
+cdef void run_chunk(Product* p) noexcept nogil:
+    cdef Found all
+    cdef int64_t block, blocks = ceil_div(p.count, LIST_ROWS)
+    cdef int threads = p.threads if p.count * p.words > SERIAL else 1
+    parallel(blocks, threads, words_block, p)
+    memset(&all, 0, sizeof(Found))
+    for block in range(blocks):
+        all.ones += p.found[block].ones
+        all.groups += p.found[block].groups
+        all.others += p.found[block].others
+    choose(p, &all)
+    if p.way == DENSE:
+        run_dense(p)
+        return
+    parallel(blocks, threads, lists_block, p)
+    parallel(ceil_div(p.N, p.width) * p.splits, p.threads, panel_block, p)
+
+
+cdef void run_product(Product* p) noexcept nogil:
+    cdef int64_t chunk = chunk_rows(p)
+    p.first = 0
+    while p.first < p.M:
+        p.count = min(chunk, p.M - p.first)
+        run_chunk(p)
+        p.first += chunk
+
+
+cdef Product begin_product(const fn_call* call, int threads) noexcept nogil:
+    cdef Product p
+    memset(&p, 0, sizeof(Product))
+    p.dtype = 1 if call.dtype == FN_F64 else 0
+    p.item = 8 if p.dtype else 4
+    p.kernels = (<const tables*>table).selection[p.dtype]
+    p.dense = (<const tables*>table).gemm[p.dtype]
+    p.threads = threads
+    return p
+
+
+# ---- selected_matmul: c = a b + bias; size = M, N, K, strides of b (one of them 1) -------------------------------------
+cdef fn_kernel SELECTED_MATMUL
+
+cdef Product product_of(const fn_call* call, int threads) noexcept nogil:
+    cdef Product p = begin_product(call, threads)
+    p.M, p.N, p.K = call.size[0], call.size[1], call.size[2]
+    p.x, p.b, p.bias, p.c = <char*>call.slot[0], <char*>call.slot[1], <char*>call.slot[2], <char*>call.slot[3]
+    p.rsb, p.csb = call.size[3], call.size[4]
+    p.count = chunk_rows(&p)
+    lay_out(&p, <char*>call.scratch)
+    return p
+
+cdef int64_t selected_matmul_scratch(const fn_call* call) noexcept nogil:
+    cdef Product p = product_of(call, call.threads)
+    return p.end - <char*>call.scratch
+
+cdef void selected_matmul_run(fn_call* call) noexcept nogil:
+    """c = a b + bias, a in C order."""
+    cdef Product p = product_of(call, threads_for(call))
+    run_product(&p)
+
+
+declare(&SELECTED_MATMUL, "selected_matmul", "a:in b:in bias:in c:out", selected_matmul_run, selected_matmul_scratch)

@@ -1,0 +1,80 @@
+"""Statistics of Boltzmann machines: what weights and hidden biases gain from two sets of visible states and hidden means."""
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
+
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
+from fastnn.kernels.selection cimport LIST_ROWS, WORD, Product, begin_product, ceil_div, chunk_rows, lay_out, padded, run_product
+
+# Elements of the scaled means that one thread handles sooner than two.
+cdef enum: SERIAL = 32768
+
+cdef fn_kernel CONTRAST_STATISTICS
+
+
+# ---- contrast_statistics: size = rows, samples, visible, hidden; scalar = factors of p and q ---------------------------
+cdef struct Statistics:
+    Product product
+    const fn_call* call
+    char* scaled                # factor p on top of factor q, each filled up to whole words
+    int32_t* all                # 0, 1, ...: every row of them
+
+cdef Statistics statistics_of(const fn_call* call, int threads) noexcept nogil:
+    cdef Statistics s
+    cdef Product* p = &s.product
+    cdef int64_t lanes
+    s.call = call
+    p[0] = begin_product(call, threads)
+    lanes = p.dense.lanes
+    p.rows, p.sample_rows = call.size[0], call.size[1]
+    p.M, p.N, p.K = call.size[2], call.size[3], WORD * (ceil_div(p.rows, WORD) + ceil_div(p.sample_rows, WORD))
+    p.x, p.samples, p.c = <char*>call.slot[0], <char*>call.slot[2], <char*>call.slot[5]
+    p.rsb, p.csb = ceil_div(p.N, lanes) * lanes, 1
+    p.b = s.scaled = <char*>call.scratch
+    s.all = <int32_t*>(s.scaled + padded(p.K * p.rsb * p.item))
+    p.count = chunk_rows(p)
+    if p.samples == NULL:               # a question for scratch, with no arrays yet: any address will do
+        p.samples = <char*>call
+    lay_out(p, <char*>s.all + padded(p.K * 4))
+    return s
+
+cdef int64_t contrast_statistics_scratch(const fn_call* call) noexcept nogil:
+    cdef Statistics s = statistics_of(call, call.threads)
+    return s.product.end - <char*>call.scratch
+
+cdef void scale_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Statistics* s = <Statistics*>context
+    cdef Product* p = &s.product
+    cdef int64_t above = ceil_div(p.rows, WORD) * WORD, k, row
+    cdef int slot, part
+    cdef char* to
+    cdef double g = (<const double*>s.call.slot[4])[0] if p.dtype else (<const float*>s.call.slot[4])[0]
+    for k in range(block * LIST_ROWS, min(p.K, (block + 1) * LIST_ROWS)):
+        slot, part, row = (1, 0, k) if k < above else (3, 1, k - above)
+        to = s.scaled + k * p.rsb * p.item
+        s.all[k] = <int32_t>k
+        if row < (p.sample_rows if part else p.rows):
+            p.kernels.scaled(p.N, <char*>s.call.slot[slot] + row * p.N * p.item, g * s.call.scalar[part], to)
+        else:
+            memset(to, 0, <size_t>(p.N * p.item))
+
+cdef void hidden_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Statistics* s = <Statistics*>context
+    cdef Product* p = &s.product
+    cdef int64_t column = block * p.kernels.panel
+    cdef int32_t[2] ends = [0, <int32_t>p.K]
+    p.kernels.combine(1, ends, 0, s.all, 0, NULL, s.scaled + column * p.item, p.rsb, 0, min(p.kernels.panel, p.N - column), NULL, 0,
+                      <char*>s.call.slot[6] + column * p.item, p.N)
+
+cdef void contrast_statistics_run(fn_call* call) noexcept nogil:
+    """dw = g (a v' p + b w' q), a and b the factors; hbias = g (a sum of p + b sum of q), over rows."""
+    cdef Statistics s = statistics_of(call, threads_for(call))
+    cdef int threads = s.product.threads if s.product.K * s.product.N > SERIAL else 1
+    parallel(ceil_div(s.product.K, LIST_ROWS), threads, scale_block, &s)
+    if call.slot[6] != NULL:
+        parallel(ceil_div(s.product.N, s.product.kernels.panel), threads, hidden_block, &s)
+    if call.slot[5] != NULL:
+        run_product(&s.product)
+
+
+declare(&CONTRAST_STATISTICS, "contrast_statistics", "v:in p:in w:in q:in g:in dw:out hbias:out", contrast_statistics_run,
+        contrast_statistics_scratch)
