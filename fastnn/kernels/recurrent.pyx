@@ -39,6 +39,7 @@ cdef enum:
     LARGE_WEIGHT = 512 * 1024   # bytes: then a block of more rows reads it less often
     DEEP = 512                  # rows of a panel that a strip goes through before the next tile comes to them
     FEW_ROWS = 16               # rows in all of a block below which packing the weights does not pay
+    THIN_ROWS = 3               # up to here tiles are wide, and a step so short that the number of its chunks counts
     GROUP_ROWS = 24             # the input side is multiplied for so many rows at a time
     PACK_BYTES = 256 * 1024     # weights that are packed by more than one thread
     SINGLE_VECTORS = 2000       # a single step of fewer is over before a second thread has taken part
@@ -146,7 +147,11 @@ cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
     cdef gemm_args g
     describe(s, call, SIZES)
     l.packed = (s.T * s.rows >= FEW_ROWS or call.size[I_ROW] != 1 or call.size[W_ROW] != 1) and s.rows > 0
-    l.units = s.lanes if l.packed and s.gates > 1 else 4 * s.lanes
+    l.units = 4 * s.lanes
+    if l.packed and s.gates > 1 and s.rows > THIN_ROWS:
+        l.units = s.lanes
+    elif l.packed and s.gates > 1 and s.H > l.units:        # an even number of chunks, alike
+        l.units = ceil_div(ceil_div(s.H, 2 * ceil_div(s.H, 2 * l.units)), s.lanes) * s.lanes
     l.chunks = ceil_div(s.H, l.units)
     l.span = max(1, GROUP_ROWS // max(s.rows, 1)) if l.packed and s.blocks == 1 else 1
     widest = s.gates * l.units
@@ -310,10 +315,13 @@ cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept n
     """Where the step's rows lie among the sums of its group of steps; the first step of a group to come has them made."""
     cdef const Sequence* s = &l.s
     cdef int64_t first = w.t // l.span * l.span, end = min(first + l.span, s.T), before = 0, rows = 0, t
-    for t in range(first, end):
-        if t < w.t:
-            before += rows_at(s, t)
-        rows += rows_at(s, t)
+    if s.sizes == NULL:
+        before, rows = (w.t - first) * s.B, (end - first) * s.B
+    else:
+        for t in range(first, end):
+            if t < w.t:
+                before += s.sizes[t]
+            rows += s.sizes[t]
     if w.t == (end - 1 if s.reverse else first):
         input_side(l, k, rows, w.base - before, k.sums)
     return before
