@@ -7,6 +7,7 @@ from fastnn.ops import (
     dropout,
     embedding,
     folding,
+    group_normalization,
     loss,
     loss_rows,
     normalization,
@@ -20,6 +21,6 @@ from fastnn.ops import (
 from fastnn.ops.linalg import bilinear as bilinear
 from fastnn.ops.linear import linear as linear
 
-_FAMILIES = (activation, convolution, cross_entropy, distance, dropout, embedding, folding, loss, loss_rows,
+_FAMILIES = (activation, convolution, cross_entropy, distance, dropout, embedding, folding, group_normalization, loss, loss_rows,
              normalization, padding, pooling, resize, shuffle, softmax, unpooling)
 globals().update({name: getattr(family, name) for family in _FAMILIES for name in family.__all__})

@@ -5,6 +5,7 @@ from fastnn.ops.distance import *
 from fastnn.ops.dropout import *
 from fastnn.ops.embedding import *
 from fastnn.ops.folding import *
+from fastnn.ops.group_normalization import *
 from fastnn.ops.linalg import bilinear as bilinear
 from fastnn.ops.linear import linear as linear
 from fastnn.ops.loss import *
