@@ -197,31 +197,6 @@ cdef inline int64_t tap_weight_at(const Gather* g, int64_t t) noexcept nogil:
     return ((x[0].k + t0 * x[0].kstep) * g.wt[0] + (x[1].k + t1 * x[1].kstep) * g.wt[1]
             + (x[2].k + t2 * x[2].kstep) * g.wt[2])
 
-# The forward pass of a call as a Gather (source x, target y); pointers are left to the caller.
-cdef void forward_gather(const fn_call* call, Gather* g) noexcept nogil
-# The input gradient of a call (source dy, target dx) is one Gather per phase, the residue of a dx pixel by the stride.
-cdef int64_t phases_of(const fn_call* call) noexcept nogil
-cdef void phase_gather(const fn_call* call, int64_t phase, Gather* g) noexcept nogil
-
-# A patch of the source with its padding written out, for thin inputs: then the taps of a kernel row are one long tap.
-cdef struct Band:
-    int64_t rows                # target rows and columns of a block, at most
-    int64_t columns
-    int64_t height              # source rows and columns that they see
-    int64_t width
-    int64_t across              # blocks along the width and the height
-    int64_t down
-    bint merged                 # taps of a kernel row in one
-    int64_t taps
-    int64_t K
-
-cdef bint wants_band(const Gather* g) noexcept nogil
-cdef bint wants_thin(const Gather* g) noexcept nogil
-cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil
-cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil
-cdef void copy_band(const Gather* g, const Band* b, int64_t group, int64_t n, int64_t j0, int64_t j1, int64_t j2,
-                    char* band) noexcept nogil
-
 # Slots of CONV_FORWARD.  Compiled inference joins what follows a convolution to it (core/fusion.pyx): batch norm with given
 # statistics (weight and bias may be absent, eps is scalar 0), the sum with another map, relu (size[RELU_]).
 cdef enum:

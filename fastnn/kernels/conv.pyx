@@ -6,17 +6,14 @@ exchanged: with a stride, each residue of the target pixel ("phase") sees its ow
 docs/convolution.md gives the reasons for the numbers below.
 """
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
+from fastnn.kernels.conv_band cimport Band, band_bytes, copy_band, make_band, wants_band, wants_thin
+from fastnn.kernels.conv_geometry cimport forward_gather, phase_gather, phases_of
 from fastnn.kernels.depthwise cimport depthwise, depthwise_bytes, is_depthwise
-from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for
+from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
 from fastnn.kernels.scatter cimport scatter, scatter_bytes, worth_scattering
 from fastnn.kernels.winograd cimport winograd, winograd_bytes, worth_winograd
-
-cdef extern from "fastnn.h" nogil:
-    ctypedef struct tables "fn_table":
-        const fn_conv_table* conv[2]
-        const fn_gemm_table* gemm[2]
 
 cdef enum:
     BLOCK = 96                  # target pixels of a block
@@ -26,146 +23,7 @@ cdef enum:
     BAND = 384                  # target pixels of a band: the fewer bands, the fewer source rows are copied twice
     PANEL_BYTES = 262144        # of weights that stay in the second-level cache while a block's tiles pass
     IN_PLACE_BYTES = 131072     # the same where rows are as far apart as in the whole weight and share few sets
-    THIN = 16                   # source channels below which a padded patch pays
     POINTERS = 16384            # per block
-
-
-# ---- geometry ------------------------------------------------------------------------------------------------------
-
-cdef void common(const fn_call* call, Gather* g) noexcept nogil:
-    memset(g, 0, sizeof(Gather))
-    g.dtype = call.dtype
-    g.element = 8 if call.dtype == 1 else 4
-    g.kernels = (<const tables*>table).conv[call.dtype]
-    g.gemm = (<const tables*>table).gemm[call.dtype]
-    g.N, g.groups = call.size[N_], call.size[G_]
-    g.wg = call.size[O_] * call.size[WO_]
-    g.end.relu = <int>call.size[RELU_]
-    cdef int i
-    for i in range(3):
-        g.wt[i] = call.size[WK_ + i]
-
-
-cdef void forward_gather(const fn_call* call, Gather* g) noexcept nogil:
-    cdef int i
-    cdef Axis* x
-    common(call, g)
-    g.K, g.n = call.size[I_], call.size[O_]
-    g.wk, g.wj = call.size[WI_], call.size[WO_]
-    g.planar = call.size[PLANAR_]
-    for i in range(3):
-        x = &g.axis[i]
-        x.source, x.target = call.size[IN_ + i], call.size[OUT_ + i]
-        x.count, x.start, x.step = x.target, 0, 1
-        x.a = call.size[STRIDE_ + i]
-        x.taps, x.k, x.kstep = call.size[KERNEL_ + i], 0, 1
-        x.b, x.bstep = -call.size[PAD_ + i], call.size[DILATION_ + i]
-
-
-cdef int64_t phases_of(const fn_call* call) noexcept nogil:
-    return call.size[STRIDE_] * call.size[STRIDE_ + 1] * call.size[STRIDE_ + 2]
-
-
-cdef void phase_axis(const fn_call* call, int i, int64_t phase, Axis* x) noexcept nogil:
-    """dx pixel h = phase + s j sees dy pixel (h + p - k d) / s for every k that makes it whole."""
-    cdef int64_t s = call.size[STRIDE_ + i], d = call.size[DILATION_ + i], kernel = call.size[KERNEL_ + i]
-    cdef int64_t first = -1, last = -1, period = 0, k
-    x.source, x.target = call.size[OUT_ + i], call.size[IN_ + i]
-    x.start, x.step, x.a = phase, s, 1
-    x.count = max(0, ceil_div(x.target - phase, s))
-    for k in range(kernel):
-        if (phase + call.size[PAD_ + i] - k * d) % s == 0:
-            if first < 0:
-                first = k
-            elif period == 0:
-                period = k - first
-            last = k
-    x.taps = 0 if first < 0 else 1 if period == 0 else (last - first) // period + 1
-    x.k, x.kstep = last, -period        # k falls, so that the source pixel rises
-    x.b = (phase + call.size[PAD_ + i] - last * d) // s if x.taps else 0
-    x.bstep = period * d // s
-
-
-cdef void phase_gather(const fn_call* call, int64_t phase, Gather* g) noexcept nogil:
-    cdef int i
-    common(call, g)
-    g.K, g.n = call.size[O_], call.size[I_]
-    g.wk, g.wj = call.size[WO_], call.size[WI_]
-    for i in range(2, -1, -1):
-        phase_axis(call, i, phase % call.size[STRIDE_ + i], &g.axis[i])
-        phase //= call.size[STRIDE_ + i]
-
-
-# ---- bands ---------------------------------------------------------------------------------------------------------
-
-cdef bint wants_band(const Gather* g) noexcept nogil:
-    return (g.planar or g.K < THIN) and taps_of(g) > 0
-
-
-cdef bint wants_thin(const Gather* g) noexcept nogil:
-    """One source channel and few target channels: these would leave lanes empty that neighbouring pixels fill."""
-    return g.K == 1 and g.groups == 1 and 2 * g.n <= g.kernels.lanes and g.axis[2].a == 1 and (
-        g.axis[2].bstep == 1 or g.axis[2].taps == 1) and taps_of(g) > 0
-
-
-cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil:
-    cdef const Axis* x = &g.axis[0]
-    b.across = max(1, ceil_div(x[2].count, 2 * pixels))
-    b.columns = ceil_div(x[2].count, b.across)
-    b.rows = max(1, min(x[1].count, pixels // max(1, b.columns)))
-    b.down = max(1, ceil_div(x[1].count, b.rows))
-    b.rows = ceil_div(x[1].count, b.down)
-    b.height = (b.rows - 1) * x[1].a + (x[1].taps - 1) * x[1].bstep + 1
-    b.width = (b.columns - 1) * x[2].a + (x[2].taps - 1) * x[2].bstep + 1
-    b.merged = x[2].bstep == 1 or x[2].taps == 1
-    b.taps = x[0].taps * x[1].taps * (1 if b.merged else x[2].taps)
-    b.K = g.K * (x[2].taps if b.merged else 1)
-
-
-cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil:
-    return round_up(g.axis[0].taps * b.height * b.width * g.K * g.element + 64, 64)
-
-
-cdef void copy_pixels(const Gather* g, int64_t group, int64_t n, int64_t s0, int64_t s1, int64_t s2, int64_t count,
-                      char* to) noexcept nogil:
-    """`count` source pixels of one row, one group's channels."""
-    cdef int64_t C = g.groups * g.K, e = g.element, i, plane
-    cdef const char* source = g.source
-    if g.planar:
-        plane = g.axis[0].source * g.axis[1].source * g.axis[2].source
-        source += (n * (C - 1) * plane + group * g.K * plane + source_row(g, n, s0, s1) + s2) * e
-        if g.K <= 4:
-            g.kernels.interleave(count, g.K, source, plane, to)
-        else:
-            g.gemm.pack(count, g.K, source, 1, plane, to, g.K)
-        return
-    source += ((source_row(g, n, s0, s1) + s2) * C + group * g.K) * e
-    if C == g.K:
-        memcpy(to, source, count * C * e)
-        return
-    for i in range(count):
-        memcpy(to + i * g.K * e, source + i * C * e, g.K * e)
-
-
-cdef void copy_band(const Gather* g, const Band* b, int64_t group, int64_t n, int64_t j0, int64_t j1, int64_t j2,
-                    char* band) noexcept nogil:
-    cdef const Axis* x = &g.axis[0]
-    cdef int64_t pixel = g.K * g.element, row = b.width * pixel, t0, h, s0, s1, s2, left, right
-    s2 = x[2].a * j2 + x[2].b
-    left = min(b.width, max(0, -s2))
-    right = max(left, min(b.width, x[2].source - s2))
-    for t0 in range(x[0].taps):
-        s0 = x[0].a * j0 + x[0].b + t0 * x[0].bstep
-        for h in range(b.height):
-            s1 = x[1].a * j1 + x[1].b + h
-            if s0 < 0 or s0 >= x[0].source or s1 < 0 or s1 >= x[1].source:
-                memset(band, 0, row)
-            else:
-                memset(band, 0, left * pixel)
-                if right > left:
-                    copy_pixels(g, group, n, s0, s1, s2 + left, right - left, band + left * pixel)
-                memset(band + right * pixel, 0, (b.width - right) * pixel)
-            band += row
 
 
 # ---- the product -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
-    Axis, Band, Gather, band_bytes, ceil_div, copy_band, fn_conv_outer, fn_conv_run, forward_gather, is_pointwise, make_band,
-    pixels_of, round_up, source_row, target_row, taps_of, wants_band, wants_thin, WINOGRAD_)
+    Axis, Gather, ceil_div, fn_conv_outer, fn_conv_run, is_pointwise, pixels_of, round_up, source_row, target_row, taps_of,
+    WINOGRAD_)
+from fastnn.kernels.conv_band cimport Band, band_bytes, copy_band, make_band, wants_band, wants_thin
+from fastnn.kernels.conv_geometry cimport forward_gather
 from fastnn.kernels.conv_pointwise cimport pointwise_weight, pointwise_weight_bytes
 from fastnn.kernels.depthwise cimport depthwise_weight, depthwise_weight_bytes, is_depthwise
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for

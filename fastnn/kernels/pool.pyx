@@ -68,6 +68,7 @@ cdef enum:
     COUNT_PADDING_ = 21         # averages: the padding counts
     DIVISOR_ = 22               # averages: this divisor, or 0
     BLOCK_BYTES = 65536         # of a block's rows and of what they are made from
+    MANY = 64                   # blocks from which on they are made larger: neighbours read the rows between them twice
 
 cdef struct Axis:
     int64_t source
@@ -178,6 +179,7 @@ cdef void cut(Pool* p, int64_t rows) noexcept nogil:
     cdef int64_t target = p.axis[0].target * p.axis[1].target * p.axis[2].target
     p.all_rows = rows
     p.rows = max(1, BLOCK_BYTES * rows // max(1, p.N * (source + target) * p.C * p.element))
+    p.rows = max(p.rows, min(4 * p.rows, rows // MANY))
 
 
 # ---- forward ---------------------------------------------------------------------------------------------------------
