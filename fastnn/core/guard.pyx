@@ -50,19 +50,19 @@ cdef class Guard:
         for d, keys in loose:
             self.add(d, keys, True)
         cdef Py_ssize_t i
-        self.expected = <PyObject**>calloc(2 * len(self.keys) + 1, sizeof(PyObject*))
-        self.sizes = <Py_ssize_t*>calloc(len(self.dicts) + 1, sizeof(Py_ssize_t))
-        if self.expected == NULL or self.sizes == NULL:
+        self.count = len(self.dicts)
+        self.expected = <Entry*>calloc(len(self.keys) + 1, sizeof(Entry))
+        self.watched = <Watched*>calloc(self.count + 1, sizeof(Watched))
+        if self.expected == NULL or self.watched == NULL:
             raise MemoryError
         for i in range(len(self.keys)):
-            self.expected[2 * i] = <PyObject*>self.keys[i]
-            self.expected[2 * i + 1] = <PyObject*>self.values[i]
-        for i in range(len(self.dicts)):
-            self.sizes[i] = len(self.dicts[i])
+            self.expected[i] = Entry(<PyObject*>self.keys[i], <PyObject*>self.values[i])
+        for i in range(self.count):
+            self.watched[i] = Watched(<PyObject*>self.dicts[i], len(self.dicts[i]))
 
     def __dealloc__(self):
         free(self.expected)
-        free(self.sizes)
+        free(self.watched)
 
     def add(self, d, loose, deep):
         """Remember a dict, and what is in the dicts and lists that it holds."""
@@ -86,19 +86,20 @@ cdef class Guard:
 
     def difference(self):
         """The first key whose value is another one, None when all is as it was."""
-        cdef Py_ssize_t position, i, j, k = 0
+        cdef Py_ssize_t position, size, i, j, k = 0
         cdef PyObject* key
         cdef PyObject* value
         cdef PyObject* d
         cdef list now, before
-        for i in range(len(self.dicts)):
-            d = <PyObject*>self.dicts[i]
-            if PyDict_Size(d) != self.sizes[i]:
-                return ", ".join(sorted(str(name) for name in set(<object>d).symmetric_difference(self.keys[k:k + self.sizes[i]])))
+        for i in range(self.count):
+            d, size = self.watched[i].dict, self.watched[i].size
+            if PyDict_Size(d) != size:
+                return ", ".join(sorted(str(name) for name in set(<object>d).symmetric_difference(self.keys[k:k + size])))
+            if size == 0:       # most are: the hooks of modules and parameters
+                continue
             position = 0
             while PyDict_Next(d, &position, &key, &value):
-                if ((value != self.expected[2 * k + 1] or key != self.expected[2 * k])
-                        and not self.alike(k, <object>key, <object>value)):
+                if (value != self.expected[k].value or key != self.expected[k].key) and not self.alike(k, <object>key, <object>value):
                     return str(<object>key)
                 k += 1
         for i in range(len(self.lists)):
