@@ -82,7 +82,8 @@ cdef struct Plan:
     bint pack_b
     bint pack_for_rows          # B could be used where it lies, but for the many rows
     bint turned                 # g is the transposed product
-    bint turn_c                 # C has contiguous columns: strips go through scratch
+    bint turn_c                 # C has contiguous columns: strips go through scratch,
+    bint keep_c                 # where they stay for all of k
     int64_t block_rows          # the blocks of the split over threads
     int64_t block_columns
     int64_t blocks_across
@@ -198,7 +199,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     cdef bint large = in_place and g.csB == 1 and g.K * g.N * p.element > LARGE
     p.width = p.kernels.columns_for(g.M) if in_place else strip
     p.kc = g.K
-    if p.pack_b and g.M <= 12:
+    if p.pack_b and g.M <= 12 and not p.turn_c:
         p.kc = KC_FEW
     elif p.pack_a or p.pack_b or g.packed or many_rows or large:
         p.kc = even_depth(g.K)
@@ -210,6 +211,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     p.kc = max(1, min(p.kc, g.K))
     p.nc = NC if g.M > MC or p.pack_a else round_up(g.N, p.width) if large else p.width
     p.nc = max(p.nc, p.width)
+    p.keep_c = p.turn_c and p.nc == p.width and g.M <= MC
     p.block_rows, p.block_columns, p.blocks_across, p.blocks = g.M, g.N, 1, 1
     p.scratch_bytes = packed_b_bytes(p) + packed_a_bytes(p)
     if p.turn_c:
@@ -255,13 +257,14 @@ cdef void cut(Plan* p, int threads) noexcept nogil:
         p.pack_b = False
 
 
-cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c) noexcept nogil:
+cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c, bint first, bint last) noexcept nogil:
     cdef char* target = <char*>p.g.C + (s.row * p.g.rsC + s.column * p.g.csC) * p.element
     s.c, s.rsc = c, p.width
-    if s.load:
+    if s.load and (first or not p.keep_c):
         p.kernels.pack(s.M, s.n, target, p.g.rsC, p.g.csC, c, p.width)
     p.strip(s)
-    p.kernels.pack(s.n, s.M, c, 1, p.width, target, p.g.csC)
+    if last or not p.keep_c:
+        p.kernels.pack(s.n, s.M, c, 1, p.width, target, p.g.csC)
 
 
 cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t k,
@@ -291,7 +294,7 @@ cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, i
         elif g.bias != NULL:
             s.bias = <const char*>g.bias + s.column * e if last else NULL
         if p.turn_c:
-            through_scratch(p, s, scratch + packed_b_bytes(p) + packed_a_bytes(p))
+            through_scratch(p, s, scratch + packed_b_bytes(p) + packed_a_bytes(p), k == 0, last)
         else:
             s.c, s.rsc = <char*>g.C + (row * g.rsC + s.column) * e, g.rsC
             p.strip(s)
