@@ -24,7 +24,8 @@ cdef class Plan:
     cdef readonly list offsets      # per buffer, where in the arena (-1 for an output)
     cdef readonly list fusions      # what was joined, in words
     cdef list keep                  # arrays outside that the calls point into
-    cdef list templates             # per output: (bytes from the start of its block, array to imitate)
+    cdef list templates             # per output: (bytes from the start of its block, bytes of that, shape, strides, dtype)
+    cdef list whole                 # per output: an array of its shape and dtype if a new C-contiguous array can take its place
     cdef list gradients             # (parameter, its gradient in the arena)
     cdef object lock
     cdef public object structure    # of the outputs, for whoever runs the plan

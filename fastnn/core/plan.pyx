@@ -17,7 +17,7 @@ from fastnn.core.storage import trim
 from fastnn.core.launch cimport raise_status
 from fastnn.core.guard cimport Guard
 from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording, overlap_as, overlaps
-from fastnn.core.storage cimport empty_1d, empty_like, same_layout
+from fastnn.core.storage cimport empty_1d, empty_like, same_layout, storage_of
 from fastnn.core.tape cimport copy
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport FN_SLOTS, current_threads, fn_call
@@ -136,10 +136,10 @@ cdef class Plan:
 
     def find_outputs(self, Recording recording, outputs):
         """{buffer number: output number}; remembers how to imitate each returned array."""
-        cdef np.ndarray array
+        cdef np.ndarray array, alike
         cdef int number
         output_of = {}
-        self.templates = []
+        self.templates, self.whole = [], []
         for k, array in enumerate(outputs):
             number = recording.buffer_of(array)
             if number < 0 or recording.buffers[number][1] < 0 or number in output_of:
@@ -148,6 +148,9 @@ cdef class Plan:
             offset = <char*>np.PyArray_DATA(array) - recording.start_of(number)
             size = recording.buffers[number][0]
             self.templates.append((offset, size, (<object>array).shape, (<object>array).strides, (<object>array).dtype))
+            alike = empty_like(array)       # a block of its own, of the same size?
+            whole = offset == 0 and same_layout(alike, array) and storage_of(alike).size_class == <size_t>size
+            self.whole.append(np.broadcast_to(np.empty((), (<object>array).dtype), (<object>array).shape) if whole else None)
         return output_of
 
     def find_gradients(self, Recording recording, parameters):
@@ -375,6 +378,10 @@ cdef class Plan:
 
     def make_output(self, int k):
         cdef np.ndarray block
+        if self.whole[k] is not None:
+            block = empty_like(<np.ndarray>self.whole[k])
+            self.bases[self.input_count + k] = <char*>np.PyArray_DATA(block)
+            return block
         offset, size, shape, strides, dtype = self.templates[k]
         block = empty_1d(size, np.NPY_UINT8)
         self.bases[self.input_count + k] = <char*>np.PyArray_DATA(block)
