@@ -11,8 +11,8 @@ from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef enum:
-    FIRST_LEVEL = 24576         # bytes of the sums that a panel keeps in the cache
-    PANEL_BYTES = 61440         # and of the rows of B: beyond the first level, but each stretch of K costs a wrong guess of a count
+    FIRST_LEVEL = 24576         # bytes of the rows of B, or of their sums, that a panel keeps in the cache
+    PANEL_BYTES = 61440         # beyond the first level, where few ones are: each stretch of K costs a wrong guess of a count
     SERIAL = 2048               # words that one thread makes sooner than two
     FEW_USES = 4                # selections of a row of B for which a copy into a panel does not pay
 
@@ -21,12 +21,12 @@ cdef enum: DENSE, ROWS, SUMS
 
 # Time in vectors loaded and added, per vector of columns: a selection; a row of a stretch of K; a row of B copied, or turned, and
 # a row of sums made.
-DEF SELECTION = 1.3
-DEF WITH_VALUE = 1.5
+DEF SELECTION = 1.6
+DEF WITH_VALUE = 1.9
 DEF STRETCH_OF_ROWS = 4.5
-DEF STRETCH_OF_SUMS = 7.0
+DEF STRETCH_OF_SUMS = 13.0
 DEF COPIED = 5.0
-DEF TURNED = 6.0
+DEF TURNED = 5.0
 DEF SUMMED = 3.0
 
 cdef void lay_out(Product* p, char* at) noexcept nogil:
@@ -170,9 +170,10 @@ cdef void run_dense(Product* p) noexcept nogil:
         gemm(p.dtype, &g, p.threads, p.words_of)
 
 
-cdef int64_t depth_of(const Product* p, int way) noexcept nogil:
+cdef int64_t depth_of(const Product* p, int way, const Found* f) noexcept nogil:
     """Rows of B in a stretch: about as many as the cache holds, in equal pieces."""
-    cdef int64_t most = (FIRST_LEVEL // 4 if way == SUMS else PANEL_BYTES) // (p.kernels.panel * p.item)
+    cdef int64_t bytes = FIRST_LEVEL // 4 if way == SUMS else PANEL_BYTES if 4 * f.ones < p.count * p.K else FIRST_LEVEL
+    cdef int64_t most = bytes // (p.kernels.panel * p.item)
     return max(1, ceil_div(ceil_div(p.K, max(1, ceil_div(8 * p.K, 9 * most))), WORD)) * WORD
 
 
@@ -181,15 +182,15 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     cdef double rows, sums, dense = <double>p.count * p.K, moved = (COPIED if p.csb == 1 else TURNED) * p.K
     p.binary = f.others == 0
     p.in_place = p.csb == 1 and (f.ones < FEW_USES * p.K or p.K * p.N * p.item <= PANEL_BYTES)
-    p.depth = max(1, p.K) if p.in_place else depth_of(p, ROWS)
+    p.depth = max(1, p.K) if p.in_place else depth_of(p, ROWS, f)
     p.stretches = max(1, ceil_div(p.K, p.depth))
     rows = (SELECTION if p.binary else WITH_VALUE) * f.ones + STRETCH_OF_ROWS * p.count * p.stretches
     if not p.in_place:
         rows += moved
-    sums = SELECTION * f.groups + STRETCH_OF_SUMS * p.count * ceil_div(p.K, depth_of(p, SUMS)) + moved + SUMMED * p.K
+    sums = SELECTION * f.groups + STRETCH_OF_SUMS * p.count * ceil_div(p.K, depth_of(p, SUMS, f)) + moved + SUMMED * p.K
     p.way = ROWS if rows < dense else DENSE
     if p.binary and sums < min(rows, dense):
-        p.way, p.in_place, p.depth = SUMS, False, depth_of(p, SUMS)
+        p.way, p.in_place, p.depth = SUMS, False, depth_of(p, SUMS, f)
         p.stretches = max(1, ceil_div(p.K, p.depth))
     p.width = p.kernels.panel
     if p.in_place:
