@@ -26,11 +26,12 @@ class Bar:
         return f">= {self.least:g}" if self.most is None else f"<= {self.most:g}"
 
 
-def from_cases(group, names, figure, join="least", threads=2, side=None, per=1):
+def from_cases(group, names, figure, join="least", threads=2, side=None, per=1, bounded=True):
     """The joined figure of all cases whose name matches whole; None unless at least one was measured, and each that was has it.
 
     `figure` is one or several peers (ours against the fastest of "numpy|torch"), "fraction" (of the bound), "memory" (bytes moved
-    per second, of the memory's bandwidth), "us" (microseconds divided by `per`) or "allocations" (of one call).
+    per second, of the memory's bandwidth), "us" (microseconds divided by `per`) or "allocations" (of one call).  Not `bounded`: an
+    algorithm of ours does less than the arithmetic of the bound.
     """
     def joined(results, figure_of_one):
         found = [r for r in results if re.fullmatch(group, r["group"]) and r["threads"] == threads and re.fullmatch(names, r["name"])]
@@ -42,7 +43,7 @@ def from_cases(group, names, figure, join="least", threads=2, side=None, per=1):
 
     def reach(results):
         return joined(results, lambda r: at_its_bound(r, figure, side or r["own"]))
-    if figure not in FIGURES:
+    if figure not in FIGURES and bounded:
         value.reach = reach
     return value
 
@@ -68,10 +69,7 @@ def figure_of(result, figure, side, per):
         return 1e6 * seconds[side] / per
     if figure == "allocations":
         return result["allocations"].get(side)
-    if side == result["own"]:           # the median of the rounds' ratios
-        ratios = [result["ratio"].get(p) for p in figure.split("|")]
-    else:
-        ratios = [seconds[p] / seconds[side] if p in seconds else None for p in figure.split("|")]
+    ratios = [seconds[p] / seconds[side] if p in seconds else None for p in figure.split("|")]
     return None if None in ratios else min(ratios)
 
 
@@ -201,11 +199,13 @@ RECURRENT = [
 ]
 
 BOLTZMANN = [
-    Bar(6, "CD-1 784x500 b100 update against torch by hand, digits", from_cases("rbm", "CD-1 .* digits", "torch"), least=2.5),
-    Bar(6, "CD-1 784x500 b100 update against scikit-learn, digits", from_cases("rbm", "CD-1 .* digits", "sklearn"), least=20),
+    Bar(6, "CD-1 784x500 b100 update against torch by hand, digits", from_cases("rbm", "CD-1 .* digits", "torch", bounded=False),
+        least=2.5),
+    Bar(6, "CD-1 784x500 b100 update against scikit-learn, digits", from_cases("rbm", "CD-1 .* digits", "sklearn", bounded=False),
+        least=20),
     Bar(6, "CD-1 784x500 b100 update, fraction of the GEMM bound, half ones", from_cases("rbm", "CD-1 .* half ones", "fraction"),
         least=0.75),
-    Bar(6, "epoch of 256 units, b10, against scikit-learn", from_cases("rbm", "epoch .*", "sklearn"), least=20),
+    Bar(6, "epoch of 256 units, b10, against scikit-learn", from_cases("rbm", "epoch .*", "sklearn", bounded=False), least=20),
     Bar(6, "Bernoulli samples, ns per element", from_cases("rbm", "Bernoulli 1e6", "us", "most", threads=1, per=1000), most=0.6, threads=1),
 ]
 

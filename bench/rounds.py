@@ -1,4 +1,4 @@
-"""A case in rounds, its sides timed one after the other; and the figures of all its rounds, of turns that lie minutes apart."""
+"""A case in rounds, its sides timed one after the other; and the figures of all its rounds, in turns that lie minutes apart."""
 import statistics
 
 import numpy as np
@@ -52,27 +52,26 @@ def measure(case, sides, chosen, peaks, rounds, budget):
 
 
 def disturbed(found):
-    """Whether others had too much of the machine during a turn, or during the turns that a result is made of."""
+    """Whether others had too much of the machine during a turn, or during the quietest of a result."""
     return found.get("others", 0) > BUSY or found.get("disturbance", 0) > DISTURBED
 
 
 def result_of(case, threads, turns, bandwidth):
-    """The figures of a case: medians over the rounds of the turns that others left alone, or of all where they left none."""
+    """The figures of a case: every side in its fastest round, so that others' work shows in none; the rounds' ratios beside it."""
     own = case.sides[0]
     faults = {side: text for turn in turns for side, text in turn["faults"].items()}
     found = {"group": case.group, "name": case.name, "threads": threads, "own": own, "faults": faults, "turns": turns}
     if own in faults:
         return found
-    used = [turn for turn in turns if not disturbed(turn)] or turns
-    times = {side: [s for turn in used for s in turn["seconds"][side]] for side in used[0]["seconds"] if side not in faults}
-    rates, copies = ([v for turn in used for v in turn[name]] for name in ("peak", "copy"))
-    ratios = {side: sorted(b / a for a, b in zip(times[own], times[side])) for side in times if side != own}
-    fractions = [(case.flops / peak + copied) / taken for peak, copied, taken in zip(rates, copies, times[own])]
+    times = {side: [s for turn in turns for s in turn["seconds"][side]] for side in turns[0]["seconds"] if side not in faults}
+    seconds = {side: min(t) for side, t in times.items()}
+    peak, copied = max(p for turn in turns for p in turn["peak"]), min(c for turn in turns for c in turn["copy"])
+    ratios = {side: [b / a for a, b in zip(times[own], t)] for side, t in times.items() if side != own}
+    quiet = min(turns, key=lambda turn: (turn.get("others", 0), turn.get("disturbance", 0)))
     return found | {
-        "seconds": {s: statistics.median(t) for s, t in times.items()},
-        "ratio": {s: statistics.median(r) for s, r in ratios.items()},
-        "range": {s: [r[0], r[-1]] for s, r in ratios.items()},
-        "fraction": statistics.median(fractions) if case.flops or case.nbytes else None,
-        "flops": case.flops, "traffic": case.traffic, "peak": statistics.median(rates), "bandwidth": bandwidth,
-        "allocations": used[-1]["allocations"],
-        "others": max(turn.get("others", 0) for turn in used), "disturbance": max(turn.get("disturbance", 0) for turn in used)}
+        "seconds": seconds, "ratio": {side: seconds[side] / seconds[own] for side in ratios},
+        "median": {side: statistics.median(r) for side, r in ratios.items()},
+        "range": {side: [min(r), max(r)] for side, r in ratios.items()},
+        "fraction": (case.flops / peak + copied) / seconds[own] if case.flops or case.nbytes else None,
+        "flops": case.flops, "traffic": case.traffic, "peak": peak, "bandwidth": bandwidth, "allocations": turns[-1]["allocations"],
+        "others": quiet.get("others", 0), "disturbance": quiet.get("disturbance", 0)}

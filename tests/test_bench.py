@@ -154,18 +154,17 @@ def turn(seconds, disturbance=0.0, **faults):
             "copy": [0.0] * len(seconds), "allocations": {}, "others": 0.0, "disturbance": disturbance}
 
 
-def test_turns_that_neighbours_disturbed_do_not_count():
+def test_a_figure_is_the_fastest_round_of_all_turns():
     from bench.case import Case
     from bench.rounds import result_of
     case = Case("g", "n", ("fastnn", "numpy"), None, flops=1e9)
-
-    def own(*turns):
-        return result_of(case, 1, list(turns), 1.0)["seconds"]["fastnn"]
-    assert own(turn([1, 2, 3]), turn([4, 5, 6])) == 3.5
-    assert own(turn([1, 2, 3]), turn([4, 5, 6], disturbance=0.9)) == 2
-    assert own(turn([1, 2, 3], 0.9), turn([4, 5, 6], 0.9)) == 3.5        # none was quiet: all count
-    found = result_of(case, 1, [turn([2.0]), turn([2.0])], 1.0)
-    assert found["ratio"] == {"numpy": 2} and found["fraction"] == 0.5 and len(found["turns"]) == 2
+    found = result_of(case, 1, [turn([3.0, 2, 4], 0.9), turn([5.0, 6], 0.1)], 1.0)
+    assert found["seconds"] == {"fastnn": 2, "numpy": 4} and found["ratio"] == {"numpy": 2} and found["fraction"] == 0.5
+    assert found["disturbance"] == 0.1 and len(found["turns"]) == 2
+    uneven = turn([1.0, 2.0])
+    uneven["seconds"]["numpy"] = [8.0, 4.0]
+    found = result_of(case, 1, [uneven], 1.0)
+    assert found["ratio"] == {"numpy": 4} and found["range"] == {"numpy": [2, 8]} and found["median"] == {"numpy": 5}
     found = result_of(case, 1, [turn([2.0]), turn([2.0], numpy="gone")], 1.0)
     assert not found["ratio"] and found["faults"] == {"numpy": "gone"}
     assert "seconds" not in result_of(case, 1, [turn([2.0]), turn([2.0], fastnn="gone")], 1.0)
