@@ -21,7 +21,7 @@ METHOD = """\
   fastest round, a ratio that of the sides' fastest rounds, above 1 where fastnn is faster; beside it stand median and range of the rounds'
   own ratios. Bars were first held against those medians, but neighbours on the host slow one side more than the other, for minutes. Between
   two runs, one with 36 and the other with 23 GB/s of one core's copy, 59 % of 448 ratios of medians agreed within 7 % (half of them within
-  4.9 %), and 86 % of the ratios of fastest rounds (half of them within 1.4 %).
+  4.9 %), and 86 % of the ratios of fastest rounds (half of them within 1.4 %); in a third run of other groups, 76 % of 109 (2.4 %).
 * Outputs (of training: the losses of eight steps) are compared before anything is timed; a side that differs is not timed.
 * A side does what its user would write: on its own layout of weights and activations, results in new memory, gradients off where none are
   wanted. torch is eager unless it says torch.compile; optimizers have their default form.
