@@ -94,9 +94,6 @@ def idle_over_hot(what):
 
 def memory_of(name):
     """Bytes moved per second by a function on a million elements, of the memory's bandwidth; its reach is what its arithmetic leaves."""
-    def value(results):
-        return measured(results)
-
     def reach(results):
         found = {r["name"]: r for r in results if r["group"] == "pointwise" and "seconds" in r}
         whole, cached = found.get(name), found.get(f"{name} in cache")
@@ -105,7 +102,8 @@ def memory_of(name):
         memory = whole["traffic"] / whole["bandwidth"]
         arithmetic = cached["seconds"]["fastnn"] / cached["traffic"] * whole["traffic"] / whole["threads"]
         return memory / max(memory, arithmetic)
-    measured, value.reach = from_cases("pointwise", name, "memory"), reach
+    value = from_cases("pointwise", name, "memory")
+    value.reach = reach
     return value
 
 

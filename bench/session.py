@@ -81,7 +81,6 @@ class Session:
         if options.quick and not options.peers:
             self.peers = [p for p in self.peers if p not in ("torch.compile", "jax")]
         self.sides = {*FASTNN, *self.peers}
-        self.repeats = REPEATS
         self.cores = len(os.sched_getaffinity(0))
         self.data = {"machine": machine(self.peers), "selection": options.quick or bool(options.only.pattern),
                      "rounds": self.rounds, "turns": self.turns, "results": []}
@@ -117,7 +116,6 @@ class Session:
         facts["peak of one core"] = f"{peaks.flops() / 1e9:.0f} GFLOP/s"
         for count in sorted({1, *threads}):
             facts[f"copy, {count} threads"] = f"{peaks.bandwidth(count) / 1e9:.0f} GB/s"
-        self.data["bandwidth"] = {str(t): rate for t, rate in peaks.copies.items()}
         for name, value in facts.items():
             self.say(f"{name}: {value}")
         try:
@@ -137,7 +135,7 @@ class Session:
         for turn in range(self.turns + 1):
             todo = [(threads, case) for threads, case in wanted if self.is_due(known.get((case.group, case.name, threads)), turn)]
             sides = None
-            for number, (threads, case) in enumerate(todo[:self.repeats] if turn == self.turns else todo, 1):
+            for number, (threads, case) in enumerate(todo[:REPEATS] if turn == self.turns else todo, 1):
                 if sides is None or sides.threads != threads:
                     if sides:
                         sides.stop()

@@ -41,7 +41,6 @@ cdef class Plan:
     cdef readonly long progress     # batches done by run_batches
 
     cdef bint fits(self, list given) except -1
-    cdef int bind(self, int which, char* pointer) except -1
     cdef int apply_patches(self) noexcept nogil
     cdef int execute(self, int first, int stop) noexcept nogil       # number of the failed call, -1 for none
     cdef int fit_scratch(self) except -1

@@ -234,10 +234,6 @@ cdef class Plan:
             self.calls[i].scratch = np.PyArray_DATA(scratch)
         return 0
 
-    cdef int bind(self, int which, char* pointer) except -1:
-        self.bases[which] = pointer
-        return 0
-
     cdef int apply_patches(self) noexcept nogil:
         cdef int k
         cdef Patch* p
