@@ -385,3 +385,18 @@ def test_threads_give_the_same_bits():
         found.append((y.item(), x.grad.numpy().tobytes()))
     fn.set_num_threads(before)
     assert found[0] == found[1]
+
+
+def test_gradients_on_request():
+    x, unused = fn.ones(3, requires_grad=True), fn.ones(2, requires_grad=True)
+    loss = (x * x).sum()
+    found = fn.autograd.grad(loss, [x, unused], retain_graph=True, allow_unused=True)
+    assert found[0].tolist() == [2, 2, 2] and found[1] is None and x.grad is None
+    with pytest.raises(RuntimeError, match="appears to not have been used in the graph"):
+        fn.autograd.grad(loss, [x, unused], retain_graph=True)
+    with pytest.raises(RuntimeError, match="differentiated Tensors does not require grad"):
+        fn.autograd.grad(loss, [fn.ones(3)], retain_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad and does not have a grad_fn"):
+        fn.autograd.backward([fn.ones(1)])
+    fn.autograd.backward([loss], inputs=[x])
+    assert x.grad.tolist() == [2, 2, 2]
