@@ -120,6 +120,45 @@ def test_without_batch_axis_without_bias_and_empty_batch():
     compare("conv_transpose2d", (0, 3, 7, 8), (3, 5, 3, 3))
 
 
+# Winograd over the phases of a stride: tails of tiles, several units of a row, strides of one and two, every channel count.
+PHASED = [
+    ((1, 3, 61, 53), 64, (7, 7), dict(stride=2, padding=3)),
+    ((3, 1, 42, 47), 33, (7, 8), dict(stride=2, padding=(0, 2))),
+    ((3, 2, 33, 39), 16, (8, 7), dict(stride=2)),
+    ((1, 5, 40, 31), 70, (6, 7), dict(stride=2, padding=5)),
+    ((1, 4, 18, 290), 20, (4, 7), dict(stride=(1, 2), padding=1)),
+    ((3, 6, 29, 30), 17, (4, 4), dict(padding=2)),
+]
+
+
+@pytest.mark.parametrize("case", range(len(PHASED)))
+def test_winograd_over_phases(case):
+    """Beside the double product; the error tells whether the algorithm was allowed, so both ways are seen to be taken."""
+    shape, outputs, kernel, options = PHASED[case]
+    rng = np.random.RandomState(case)
+    x, b = np.repeat(rng.randn(*shape).astype("f"), 2, -1)[..., ::2], rng.randn(outputs).astype("f")
+    w = rng.randn(outputs, shape[1], *kernel).astype("f")
+    theirs = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (x, w, b)]
+    want = torch.nn.functional.conv2d(*theirs, **options)
+    g = rng.randn(*want.shape).astype("f")
+    want.backward(torch.tensor(g, dtype=torch.float64))
+    results = {}
+    try:
+        for backends.winograd in (True, False):
+            for order in ("native", "channels_last"):
+                a = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1) if order == "channels_last" else x
+                ours = [leaf(a), leaf(w), leaf(b)]
+                got = F.conv2d(*ours, **options)
+                got.backward(from_array(g))
+                pairs = [(got.detach().numpy(), want.detach().numpy()), *((o.grad.numpy(), t.grad.numpy()) for o, t in zip(ours, theirs))]
+                for mine, other in pairs:
+                    assert np.abs(mine - other).max() <= (2e-5 if backends.winograd else 4e-6) * np.abs(other).max()
+                results[backends.winograd] = [mine for mine, _ in pairs]
+    finally:
+        backends.winograd = True
+    assert not np.array_equal(results[True][0], results[False][0])
+
+
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 3), (1, 3)])
 @pytest.mark.parametrize("padding", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_depthwise_weight_gradient_at_the_edges(kernel, padding):
@@ -168,7 +207,7 @@ def test_result_does_not_depend_on_threads():
     rng = np.random.RandomState(0)
     cases = [((4, 32, 20, 20), (40, 32, 3, 3), {}), ((2, 1, 40, 40), (9, 1, 5, 5), {}), ((2, 48, 30, 30), (48, 1, 3, 3), dict(groups=48)),
              ((8, 64, 12, 12), (96, 64, 1, 1), {}), ((3, 250, 20, 21), (150, 250, 1, 1), {}),
-             ((3, 24, 31, 33), (40, 24, 3, 3), dict(stride=2)),
+             ((3, 24, 31, 33), (40, 24, 3, 3), dict(stride=2)), ((3, 3, 61, 63), (40, 3, 7, 7), dict(stride=2, padding=3)),
              ((1, 64, 9, 9), (130, 64, 3, 3), dict(padding=1)), ((1, 200, 8, 8), (130, 200, 3, 3), dict(padding=1))]
     before = native.get_num_threads()
     try:

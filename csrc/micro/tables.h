@@ -15,3 +15,4 @@
 #include "axis.h"
 #include "winograd.h"
 #include "selection.h"
+#include "phased.h"

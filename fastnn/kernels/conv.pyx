@@ -12,6 +12,7 @@ from fastnn.kernels.conv_band cimport Band, band_bytes, copy_band, make_band, wa
 from fastnn.kernels.conv_geometry cimport forward_gather, phase_gather, phases_of
 from fastnn.kernels.depthwise cimport depthwise, depthwise_bytes, is_depthwise
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
+from fastnn.kernels.phased cimport phased, phased_bytes, worth_phased
 from fastnn.kernels.scatter cimport scatter, scatter_bytes, worth_scattering
 from fastnn.kernels.winograd cimport winograd, winograd_bytes, worth_winograd
 
@@ -305,6 +306,8 @@ cdef int64_t gather_scratch(const fn_call* call, const Gather* g) noexcept nogil
         return depthwise_bytes(g, threads_for(call))
     if worth_winograd(g, call.size[WINOGRAD_]):
         return winograd_bytes(g, threads_for(call))
+    if worth_phased(g, call.size[WINOGRAD_]):
+        return phased_bytes(g, threads_for(call))
     plan(g, &w)
     return work_bytes(&w, threads_for(call))
 
@@ -317,6 +320,8 @@ cdef void gather(fn_call* call, Gather* g) noexcept nogil:
         depthwise(g, threads_for(call), scratch)
     elif worth_winograd(g, call.size[WINOGRAD_]):
         winograd(g, threads_for(call), scratch)
+    elif worth_phased(g, call.size[WINOGRAD_]):
+        phased(g, threads_for(call), scratch)
     else:
         run_gather(g, threads_for(call), scratch)
 

@@ -14,6 +14,7 @@ from fastnn.kernels.conv_geometry cimport forward_gather
 from fastnn.kernels.conv_pointwise cimport pointwise_weight, pointwise_weight_bytes
 from fastnn.kernels.depthwise cimport depthwise_weight, depthwise_weight_bytes, is_depthwise
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
+from fastnn.kernels.phased cimport phased_weight, phased_weight_bytes, worth_phased_weight
 from fastnn.kernels.winograd cimport winograd_weight, winograd_weight_bytes, worth_winograd_weight
 
 cdef enum:
@@ -201,6 +202,8 @@ cdef int64_t weight_gradient_scratch(const fn_call* call) noexcept nogil:
         return depthwise_weight_bytes(&g, threads_for(call))
     if worth_winograd_weight(&g, call.size[WINOGRAD_]):
         return winograd_weight_bytes(&g, threads_for(call))
+    if worth_phased_weight(&g, call.size[WINOGRAD_]):
+        return phased_weight_bytes(&g, threads_for(call))
     if is_pointwise(&g):
         return pointwise_weight_bytes(&g, threads_for(call))
     plan(&g, &w)
@@ -217,6 +220,9 @@ cdef void weight_gradient(fn_call* call) noexcept nogil:
         return
     if worth_winograd_weight(&g, call.size[WINOGRAD_]):
         winograd_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
+        return
+    if worth_phased_weight(&g, call.size[WINOGRAD_]):
+        phased_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
         return
     if is_pointwise(&g):
         pointwise_weight(&g, <const char*>call.slot[1], <char*>call.slot[2], threads_for(call), <char*>call.scratch)
