@@ -1,7 +1,7 @@
 """Weight gradient of a 1x1 convolution: dw[i][o] = sum over pixels of x[pixel][i] * dy[pixel][o], a product with a very long sum.
 
-The pixels are cut into parts that are summed apart and added in order; a part into chunks.  A chunk's block of x is copied
-into rows that share no sets of the cache, and while it is multiplied the next chunk is fetched from memory.
+The pixels are cut into parts that are summed apart and added in order; a part into chunks.  Both operands are read where they lie,
+and while a chunk's strip is multiplied the next one is fetched from memory into the second-level cache.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -11,26 +11,33 @@ from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
 from fastnn.kernels.native cimport parallel
 
 cdef enum:
-    CHUNK = 256                 # pixels at a time
-    ROWS = 192                  # channels of x at a time: with CHUNK pixels, a fifth of the second-level cache
-    PAD = 16                    # elements between the copied rows
+    CHUNK = 192                 # pixels at a time
+    ROWS = 256                  # channels of x at a time: with CHUNK pixels, a fifth of the second-level cache
     UNITS = 16                  # units wanted
     PART_PIXELS = 512           # a part has at least as many: then adding it costs a hundredth of it
     PARTIAL_BYTES = 4194304     # of all parts' sums
-    ADDED = 16384               # elements added at a time
+    ADDED = 4096                # elements added at a time
 
 cdef struct Work:
     Gather g
     const char* dy
     char* dw
     char* partial               # parts - 1 more copies of dw
-    char* workers
     int64_t parts
     int64_t row_blocks
     int64_t rows                # of a block
     int64_t strips
     int64_t strip_blocks
-    int64_t worker_bytes
+    int threads
+
+cdef struct Unit:
+    int64_t part
+    int64_t row                 # of dw
+    int64_t low                 # strips
+    int64_t high
+    int64_t first               # pixel
+    int64_t pixels
+    int64_t chunks
 
 
 cdef int64_t dw_bytes(const Gather* g) noexcept nogil:
@@ -54,42 +61,60 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     memset(w, 0, sizeof(Work))
     w.g = g[0]
     w.strips = ceil_div(g.n, g.kernels.columns)
-    w.parts = max(1, min(min(UNITS, pixels_of(g) // PART_PIXELS), PARTIAL_BYTES // max(1, dw_bytes(g))))
     w.row_blocks = max(1, ceil_div(g.K, ROWS))
     w.rows = round_up(ceil_div(g.K, w.row_blocks), 6)
     w.row_blocks = max(1, ceil_div(g.K, w.rows))
+    w.parts = min(ceil_div(UNITS, w.row_blocks), pixels_of(g) // PART_PIXELS)
+    w.parts = max(1, min(w.parts, PARTIAL_BYTES // max(1, dw_bytes(g))))
     w.strip_blocks = max(1, min(w.strips, ceil_div(UNITS, w.parts * w.row_blocks)))
-    w.worker_bytes = round_up(CHUNK * (w.rows + PAD) * g.element, 64)
 
 
-cdef void body(void* context, int64_t unit, int worker) noexcept nogil:
+cdef Unit unit_of(const Work* w, int64_t index) noexcept nogil:
+    cdef int64_t strips = index % w.strip_blocks, pixels = pixels_of(&w.g)
+    cdef Unit u
+    u.part = index // w.strip_blocks // w.row_blocks
+    u.row = index // w.strip_blocks % w.row_blocks * w.rows
+    u.low, u.high = strips * w.strips // w.strip_blocks, (strips + 1) * w.strips // w.strip_blocks
+    u.first = u.part * pixels // w.parts
+    u.pixels = (u.part + 1) * pixels // w.parts - u.first
+    u.chunks = max(1, ceil_div(u.pixels, CHUNK))
+    return u
+
+
+cdef void fetch(const Work* w, const Unit* u, int64_t pixel, fn_conv_outer* s) noexcept nogil:
+    """A unit's first strip, from a pixel on, is what comes next."""
+    s.next_x = w.g.source + (pixel * w.g.K + u.row) * w.g.element
+    s.next_y = w.dy + (pixel * w.g.n + u.low * w.g.kernels.columns) * w.g.element
+
+
+cdef void body(void* context, int64_t index, int worker) noexcept nogil:
     """Some pixels, a block of x's channels, some strips of dy's."""
     cdef const Work* w = <const Work*>context
     cdef const Gather* g = &w.g
-    cdef int64_t strips = unit % w.strip_blocks, row = unit // w.strip_blocks % w.row_blocks * w.rows, e = g.element
-    cdef int64_t part = unit // w.strip_blocks // w.row_blocks, rows = min(w.rows, g.K - row), strip, chunk, p, next_p
-    cdef int64_t first = part * pixels_of(g) // w.parts, pixels = (part + 1) * pixels_of(g) // w.parts - first
-    cdef int64_t chunks = max(1, ceil_div(pixels, CHUNK))
-    cdef char* copy = w.workers + worker * w.worker_bytes
-    cdef char* dw = w.dw if part == 0 else w.partial + (part - 1) * dw_bytes(g)
+    cdef Unit u = unit_of(w, index), after = unit_of(w, index + w.threads)
+    cdef int64_t strip, chunk, p, next_p, e = g.element
+    cdef char* dw = w.dw if u.part == 0 else w.partial + (u.part - 1) * dw_bytes(g)
     cdef fn_conv_run run
     cdef fn_conv_outer s
     memset(&s, 0, sizeof(s))
-    s.rows, s.runs, s.run = rows, 1, &run
-    s.xstep, s.ystep, s.rsc, s.next_xstep = w.rows + PAD, g.n, g.n, g.K
-    for chunk in range(chunks):
-        p, next_p = first + chunk * pixels // chunks, first + (chunk + 1) * pixels // chunks
-        run.count = next_p - p
-        g.gemm.pack(run.count, rows, g.source + (p * g.K + row) * e, g.K, 1, copy, s.xstep)
-        s.next_x = g.source + (next_p * g.K + row) * e if chunk + 1 < chunks else NULL
-        for strip in range(strips * w.strips // w.strip_blocks, (strips + 1) * w.strips // w.strip_blocks):
+    s.rows, s.runs, s.run = min(w.rows, g.K - u.row), 1, &run
+    s.xskip, s.xstep, s.next_xstep, s.ystep, s.rsc = u.row, g.K, g.K, g.n, g.n
+    for chunk in range(u.chunks):
+        p, next_p = u.first + chunk * u.pixels // u.chunks, u.first + (chunk + 1) * u.pixels // u.chunks
+        run.x, run.y, run.count = g.source + p * g.K * e, w.dy + p * g.n * e, next_p - p
+        s.load = chunk > 0
+        for strip in range(u.low, u.high):
             s.yskip = strip * g.kernels.columns
             s.n = min(g.kernels.columns, g.n - s.yskip)
-            run.x, run.y = copy, w.dy + p * g.n * e
-            s.next_y = w.dy + (next_p * g.n + s.yskip) * e if chunk + 1 < chunks else NULL
-            s.c, s.load = dw + (row * g.n + s.yskip) * e, chunk > 0
+            s.c = dw + (u.row * g.n + s.yskip) * e
+            s.next_x = s.next_y = NULL
+            if strip + 1 < u.high:
+                s.next_y = <const char*>run.y + (s.yskip + g.kernels.columns) * e
+            elif chunk + 1 < u.chunks:
+                fetch(w, &u, next_p, &s)
+            elif after.part < w.parts:          # this thread's next unit, if the threads take turns
+                fetch(w, &after, after.first, &s)
             g.kernels.outer(&s)
-            s.next_x = NULL
 
 
 cdef void add_body(void* context, int64_t block, int worker) noexcept nogil:
@@ -106,7 +131,7 @@ cdef int64_t pointwise_weight_bytes(const Gather* g, int threads) noexcept nogil
         general(g, &product)
         return gemm_scratch(g.dtype, &product, threads)
     plan(g, &w)
-    return threads * w.worker_bytes + (w.parts - 1) * dw_bytes(g)
+    return (w.parts - 1) * dw_bytes(g)
 
 
 cdef void pointwise_weight(const Gather* g, const char* dy, char* dw, int threads, char* scratch) noexcept nogil:
@@ -118,8 +143,7 @@ cdef void pointwise_weight(const Gather* g, const char* dy, char* dw, int thread
         gemm(g.dtype, &product, threads, scratch)
         return
     plan(g, &w)
-    w.dy, w.dw, w.workers = dy, dw, scratch
-    w.partial = scratch + threads * w.worker_bytes
+    w.dy, w.dw, w.partial, w.threads = dy, dw, scratch, threads
     parallel(w.parts * w.row_blocks * w.strip_blocks, threads, body, &w)
     if w.parts > 1:
         parallel(ceil_div(g.K * g.n, ADDED), threads, add_body, &w)
