@@ -371,11 +371,12 @@ def test_relu_behind_a_product_is_joined():
     assert "matmul + relu" in step.explain()        # the second one; the first has a batch norm before it
 
 
-# Every way a convolution is computed stores through another tile: thin input, gathered, Winograd, depthwise, 1x1.
+# Every way a convolution is computed stores through another tile: thin input, gathered, Winograd of both sizes, depthwise, 1x1.
 CONVOLUTIONS = {
     "thin": ((3, 2, 9, 11), lambda: nn.Conv2d(2, 13, 3, stride=2)),
     "gathered": ((3, 20, 9, 11), lambda: nn.Conv2d(20, 13, 3, stride=2, padding=1)),
     "winograd": ((4, 64, 14, 14), lambda: nn.Conv2d(64, 48, 3, padding=1)),
+    "phased": ((3, 3, 41, 38), lambda: nn.Conv2d(3, 35, 7, stride=2, padding=3)),
     "depthwise": ((3, 24, 9, 11), lambda: nn.Conv2d(24, 24, 3, padding=1, groups=24)),
     "pointwise": ((3, 40, 9, 11), lambda: nn.Conv2d(40, 35, 1)),
     "groups without bias": ((2, 36, 7), lambda: nn.Conv1d(36, 14, 3, groups=2, bias=False)),

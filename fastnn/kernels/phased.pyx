@@ -39,9 +39,9 @@ cdef enum:
     TILES = 32                  # of a unit at most
     STEP = 4                    # the product takes a multiple of as many
     WEIGHT_BYTES = 655360       # of transformed weights, which stay in the second-level cache
-    SUMMED = 16                 # tiles whose gradients are transformed before they are summed
     PARTS = 8                   # of the weight gradient
     ADDED = 16384               # elements added at a time
+    AVX2 = 8                    # lanes of the one set whose 16 registers and two multiply-adds per cycle make the product wait for loads
 
 cdef struct Work:
     Gather g
@@ -133,7 +133,9 @@ cdef bint pays(const Gather* g, double product, double weights, double transform
 
 
 cdef bint worth_phased(const Gather* g, bint allowed) noexcept nogil:
-    return allowed and can_phase(g) and pays(g, 1.2, 300.0, 250.0)
+    if not allowed or not can_phase(g):
+        return False
+    return pays(g, 2.2, 600.0, 500.0) if g.kernels.lanes == AVX2 else pays(g, 1.2, 300.0, 250.0)
 
 
 cdef bint worth_phased_weight(const Gather* g, bint allowed) noexcept nogil:
@@ -282,7 +284,7 @@ cdef void part_body(void* context, int64_t part, int worker) noexcept nogil:
     """Some units, summed in the transformed space, and back to taps."""
     cdef const Work* w = <const Work*>context
     cdef const Gather* g = &w.g
-    cdef int64_t first = part * w.units // w.parts, unit, n, h, v, tiles, t, k, i, tap, e = g.element
+    cdef int64_t first = part * w.units // w.parts, unit, n, h, v, tiles, k, i, tap, e = g.element
     cdef char* buffer = w.workers + worker * w.worker_bytes
     cdef char* z = buffer + source_bytes(w)
     cdef char* sums = z + w.half_bytes
@@ -291,10 +293,7 @@ cdef void part_body(void* context, int64_t part, int worker) noexcept nogil:
     for unit in range(first, (part + 1) * w.units // w.parts):
         unit_of(w, unit, &n, &h, &v, &tiles)
         transform_source(w, n, h, v, tiles, buffer)
-        t = 0
-        while t < tiles:
-            sum_tiles(w, n, h, v + 4 * t, min(SUMMED, tiles - t), z - w.v_bytes + t * w.vtile * e, z, sums, unit > first or t > 0)
-            t += SUMMED
+        sum_tiles(w, n, h, v, tiles, z - w.v_bytes, z, sums, unit > first)
     for k in range(w.K):
         for i in range(16):
             tap = tap_of(w, k, i // 4, i % 4)
@@ -312,7 +311,7 @@ cdef void add_body(void* context, int64_t block, int worker) noexcept nogil:
 cdef void plan_weight(const Gather* g, Work* w) noexcept nogil:
     plan(g, w)
     w.parts = min(PARTS, w.units)
-    w.half_bytes = round_up(SUMMED * (POINTS * w.width + 16) * g.element, 64)
+    w.half_bytes = round_up(w.tiles * (POINTS * w.width + 16) * g.element, 64)
     w.worker_bytes = round_up(source_bytes(w) + w.half_bytes + sums_bytes(w), 64)
 
 
