@@ -1,5 +1,6 @@
 """What the machine can do, measured in the same run: multiply-adds of a core, bytes that a copy moves."""
 import ctypes
+import os
 import statistics
 import subprocess
 import tempfile
@@ -13,21 +14,25 @@ import numpy as np
 from bench.sides import copy_of, median_time
 
 COPIED = 64 << 20       # bytes: more than the caches hold
+CROWDS = 50             # probes before we begin, to find out how fast a core issues when it is alone
 READ = 400 << 10        # bytes that fit a second-level cache, unless a neighbour on the same core uses it too
 
 
-def fma_peak(folder):
-    """A function that measures FLOP/s of one core, from bench/lab/fma_peak.c."""
-    library = Path(folder) / "fma_peak.so"
-    source = Path(__file__).parent / "lab" / "fma_peak.c"
+def core_rates(folder):
+    """Two functions that measure FLOP/s, and instructions per second, of the core that we are on, from bench/lab/core_rates.c."""
+    library = Path(folder) / "core_rates.so"
+    source = Path(__file__).parent / "lab" / "core_rates.c"
     subprocess.run(["cc", "-O2", "-march=native", "-shared", "-fPIC", source, "-o", library], check=True)
-    probe = ctypes.CDLL(str(library)).fma_peak
-    probe.restype, probe.argtypes = ctypes.c_double, [ctypes.c_int64, ctypes.POINTER(ctypes.c_float)]
-    sink = ctypes.c_float(0)
+    found = ctypes.CDLL(str(library))
+    return rate_of(found.fma_peak, ctypes.c_float(0), 200_000), rate_of(found.issue, ctypes.c_int64(0), 5_000)
+
+
+def rate_of(probe, sink, count):
+    probe.restype, probe.argtypes = ctypes.c_double, [ctypes.c_int64, ctypes.POINTER(type(sink))]
 
     def measure():
         start = time.perf_counter()
-        return probe(200_000, ctypes.byref(sink)) / (time.perf_counter() - start)
+        return probe(count, ctypes.byref(sink)) / (time.perf_counter() - start)
     return measure
 
 
@@ -36,9 +41,13 @@ class Peaks:
 
     def __init__(self):
         with tempfile.TemporaryDirectory() as folder:
-            self.probe = fma_peak(folder)
+            self.probe, self.issue = core_rates(folder)
         self.probe()
         self.rates, self.copies = [], {}
+        self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self.issued = 0.0
+        for _ in range(CROWDS):
+            self.crowding()
         self.senses = {"copy": partial(copy_rate, 1, 3), "cache": read_rate}
         self.sensed = {name: [] for name in self.senses}
 
@@ -64,6 +73,21 @@ class Peaks:
             rates.append(sense())
             worst = max(worst, 1 - rates[-1] / statistics.median(rates))
         return worst
+
+    def crowding(self):
+        """What a guest on a core's other half takes of its instructions now: 1 - the rate of the slowest core against the best yet.
+
+        It slows what we run there by a quarter to a half, from one millisecond to the next, and shows in no ticks either.
+        """
+        rates = []
+        for core in self.cores:
+            os.sched_setaffinity(0, {core})
+            rates.append(max(self.issue() for _ in range(5)))
+        if not rates:
+            return 0.0
+        os.sched_setaffinity(0, self.cores)
+        self.issued = max(self.issued, *rates)
+        return 1 - min(rates) / self.issued
 
     def spread(self):
         """How far the middle half of the peak probes lies apart, as a fraction of their median."""

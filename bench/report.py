@@ -10,13 +10,14 @@ import statistics
 
 from bench import pictures
 from bench.bars import ELSEWHERE, verdicts
+from bench.rounds import QUIET, key
 
 SLOWER = 0.9            # a ratio below this part of the recorded one is listed
 AGREED = math.log(1.07)  # how far apart ratios of two runs on a quiet machine may lie
 METHOD = """\
-* Peaks are measured first and again before every round: multiply-adds of one core (`bench/lab/fma_peak.c`), and what a copy moves.
+* Peaks are measured first and again before every round: multiply-adds of one core (`bench/lab/core_rates.c`), and what a copy moves.
 * Each side runs in a process of its own with equal threads. The sides go one after the other in rounds, with pauses longer than anyone's
-  spinning. All cases are measured in two turns, minutes apart and in new processes: what the machine does in one minute, and where a
+  spinning. All cases are measured in three turns, minutes apart and in new processes: what the machine does in one minute, and where a
   process happens to lie in memory, is then not the whole figure. A round is the median of many calls after a warm-up. A figure is a side's
   fastest round, a ratio that of the sides' fastest rounds, above 1 where fastnn is faster; beside it stand median and range of the rounds'
   own ratios. Bars were first held against those medians, but neighbours on the host slow one side more than the other, for minutes. Between
@@ -32,8 +33,9 @@ METHOD = """\
   So is a part of the memory's bandwidth where the function's arithmetic alone, out of a cache on every core, takes longer.
 * Allocations are blocks that a call asks of the system.
 * Memory is the peak of a fresh process that trains for twelve steps, import included; growth is what came after the import.
-* Memory and cache are probed before and after every case: what a neighbour on the same host takes shows in no count of ticks. A case
-  that was disturbed in both turns gets a third.
+* What a neighbour on the same host takes shows in no count of ticks. Memory and cache are probed before and after every case, and how many
+  instructions each core issues before and after every side of a round: a guest on the other half of a core takes a quarter to a half of
+  them. A round is quiet if it had none of these beside it; a case without three quiet rounds gets one more turn.
 * A run on a busy machine says so, under conditions. `--compare` says how far the ratios of two runs agree."""
 
 
@@ -157,17 +159,17 @@ def with_table(text, data):
 
 def recorded(data):
     """The ratios alone, which `--check` compares with."""
-    kept = [{k: r[k] for k in ("group", "name", "threads", "ratio", "range")} for r in data["results"] if r.get("ratio")]
+    kept = [{k: r[k] for k in ("group", "name", "threads", "ratio", "range", "quiet") if k in r} for r in data["results"] if r.get("ratio")]
     rows = ",\n".join(json.dumps(r) for r in kept)
     return f'{{"machine": {json.dumps(data["machine"])},\n"results": [\n{rows}\n]}}\n'
 
 
 def shared_ratios(data, old):
     """(result, peer, ratio of the earlier run, ratio now) of all that both runs have."""
-    before = {(r["group"], r["name"], r["threads"]): r.get("ratio", {}) for r in old["results"]}
+    before = {key(r): r.get("ratio", {}) for r in old["results"]}
     for r in data["results"]:
         for peer, now in r.get("ratio", {}).items():
-            if was := before.get((r["group"], r["name"], r["threads"]), {}).get(peer):
+            if was := before.get(key(r), {}).get(peer):
                 yield r, peer, was, now
 
 
@@ -178,13 +180,14 @@ def slower(data, old):
 
 
 def agreement(data, old):
-    """A line on how far two runs agree, and one where the machine was not the same in both."""
-    apart = [abs(math.log(now / was)) for _, _, was, now in shared_ratios(data, old)]
+    """Lines on how far two runs agree, in all and where both were quiet; and one where the machine was not the same in both."""
+    quiet = set.intersection(*({key(r) for r in run["results"] if r.get("quiet", 0) >= QUIET} for run in (data, old)))
+    found = [(abs(math.log(now / was)), key(r) in quiet) for r, _, was, now in shared_ratios(data, old)]
     lines = []
-    if apart:
-        within = sum(a <= AGREED for a in apart)
-        lines.append(f"agreement with the earlier run: half of the {len(apart)} ratios within {math.expm1(statistics.median(apart)):.1%}, "
-                     f"{within} within {math.expm1(AGREED):.0%}")
+    for what, apart in (("", [a for a, _ in found]), (f" that had {QUIET} quiet rounds in both", [a for a, both in found if both])):
+        if apart:
+            lines.append(f"agreement with the earlier run: half of the {len(apart)} ratios{what} within "
+                         f"{math.expm1(statistics.median(apart)):.1%}, {sum(a <= AGREED for a in apart)} within {math.expm1(AGREED):.0%}")
     then, now = (run.get("machine", {}) for run in (old, data))
     probes = [name for name in then if name in now and name.startswith(("copy", "peak"))]
     differing = [f"{name} {then[name]} then, {now[name]} now" for name in probes

@@ -7,6 +7,8 @@ from bench.case import FASTNN
 
 BUSY = 0.10             # of the machine's time that others may take, before we begin and during a case
 DISTURBED = 0.35        # of the rate of memory or cache that a neighbour may take during a case
+CROWDED = 0.15          # of a core's instructions that a neighbour may take around a side of a round
+QUIET = 3               # rounds with neither that a case needs
 
 
 def compared(case, results, faults):
@@ -30,14 +32,15 @@ def measure(case, sides, chosen, peaks, rounds, budget):
     faults = {side: r for side, r in results.items() if isinstance(r, str)}
     compared(case, results, faults)
     times = {side: [] for side in results if side not in faults}
-    turn = {"faults": faults, "seconds": times, "peak": [], "copy": []}
+    turn = {"faults": faults, "seconds": times, "peak": [], "copy": [], "crowding": []}
     for _ in range(rounds):
         if own in faults:
             return turn
         peak = peaks.flops() * sides.threads
-        now = {}
+        now, crowding = {}, [peaks.crowding()]
         for side in [s for s in times if s not in faults]:
             now[side] = sides.time(side, budget, case.patience)
+            crowding.append(peaks.crowding())
             if isinstance(now[side], str):
                 faults[side] = now.pop(side)
         if own in faults:
@@ -45,15 +48,29 @@ def measure(case, sides, chosen, peaks, rounds, budget):
         for side, taken in now.items():
             times[side].append(taken)
         turn["peak"].append(peak)
-        turn["copy"].append(sides.ask(own, "copy", case.nbytes, budget) if case.nbytes else 0.0)
+        turn["crowding"].append(max(crowding))
+    turn["copy"].append(sides.ask(own, "copy", case.nbytes, budget) if case.nbytes and own not in faults else 0.0)
     counts = {side: sides.ask(side, "allocations") for side in times if side in FASTNN and side not in faults}
     turn["allocations"] = {side: n for side, n in counts.items() if not isinstance(n, str)}
     return turn
 
 
+def key(result):
+    """What a result is found by."""
+    return result["group"], result["name"], result["threads"]
+
+
+def quiet_rounds(turn):
+    """How many rounds of a turn had no other process and no neighbour beside them."""
+    if turn.get("others", 0) > BUSY or turn.get("disturbance", 0) > DISTURBED:
+        return 0
+    return sum(crowding <= CROWDED for crowding in turn.get("crowding", ()))
+
+
 def disturbed(found):
-    """Whether others had too much of the machine during a turn, or during the quietest of a result."""
-    return found.get("others", 0) > BUSY or found.get("disturbance", 0) > DISTURBED
+    """Whether a result, or what there is of it, has too few quiet rounds to rely on."""
+    turns = found.get("turns", ())
+    return sum(map(quiet_rounds, turns)) < min(QUIET, sum(len(turn.get("crowding", ())) for turn in turns))
 
 
 def result_of(case, threads, turns, bandwidth):
@@ -74,4 +91,5 @@ def result_of(case, threads, turns, bandwidth):
         "range": {side: [min(r), max(r)] for side, r in ratios.items()},
         "fraction": (case.flops / peak + copied) / seconds[own] if case.flops or case.nbytes else None,
         "flops": case.flops, "traffic": case.traffic, "peak": peak, "bandwidth": bandwidth, "allocations": turns[-1]["allocations"],
+        "quiet": sum(map(quiet_rounds, turns)),
         "others": quiet.get("others", 0), "disturbance": quiet.get("disturbance", 0)}

@@ -13,7 +13,7 @@ from bench.case import FASTNN
 from bench.groups import GROUPS
 from bench.load import Load
 from bench.peaks import Peaks
-from bench.rounds import BUSY, disturbed, measure, result_of
+from bench.rounds import BUSY, CROWDED, disturbed, key, measure, result_of
 from bench.sides import Sides, in_a_line, resolve
 
 ALL = (*GROUPS, *special.GROUPS)
@@ -24,9 +24,9 @@ PACKAGE = {"torch.compile": "torch", "sklearn": "scikit-learn"}     # where it i
 WANTED = {"torch": "2.13"}      # the version that the bars were written against
 SPREAD = 0.05           # of the peak probe, above which the machine counts as noisy
 LISTEN = 0.5            # seconds to find out before we begin
-TURNS = 2               # every case is measured in so many turns, minutes apart, by processes of their own
-REPEATS = 40            # cases that others disturbed in all turns and that get one more, at most: a run has to end
-SECONDS = 0.03          # of a side's calls in a round
+TURNS = 3               # every case is measured in so many turns, minutes apart, by processes of their own
+REPEATS = 40            # cases without enough quiet rounds that get one more turn, at most: a run has to end
+SECONDS = 0.015         # of a side's calls in a round
 DEFAULT_THREADS = 2
 
 
@@ -71,7 +71,7 @@ class Session:
     def __init__(self, options, say=print):
         self.options, self.say = options, say
         self.groups = options.groups or ALL
-        self.rounds = options.rounds or (2 if options.quick else 7)
+        self.rounds = options.rounds or (2 if options.quick else 6)
         self.turns = 1 if options.quick else TURNS
         self.budget = 0.01 if options.quick else SECONDS
         self.peers, lines = chosen_peers(options.peers)
@@ -81,6 +81,7 @@ class Session:
         if options.quick and not options.peers:
             self.peers = [p for p in self.peers if p not in ("torch.compile", "jax")]
         self.sides = {*FASTNN, *self.peers}
+        self.felt = None
         self.cores = len(os.sched_getaffinity(0))
         self.data = {"machine": machine(self.peers), "selection": options.quick or bool(options.only.pattern),
                      "rounds": self.rounds, "turns": self.turns, "results": []}
@@ -129,7 +130,7 @@ class Session:
         self.save()
 
     def run_cases(self, peaks):
-        """Turn by turn all cases; one more turn for those that others disturbed in every one."""
+        """Turn by turn all cases; one more turn for those with too few quiet rounds."""
         wanted = self.wanted()
         known = {key(r): r for r in self.data["results"]}
         for turn in range(self.turns + 1):
@@ -154,15 +155,16 @@ class Session:
         turns = result.get("turns", [])
         if result["own"] in result["faults"] or len(turns) > turn:
             return False
-        return turn < self.turns or (self.turns > 1 and all(map(disturbed, turns)))
+        return turn < self.turns or (self.turns > 1 and disturbed(result))
 
     def one_turn(self, case, sides, peaks):
-        load, before = Load(), peaks.disturbance()
+        load, before = Load(), self.felt if self.felt is not None else peaks.disturbance()
         try:
             found = measure(case, sides, self.sides, peaks, self.rounds, self.budget)
         except Exception as error:
             found = {"faults": {case.sides[0]: in_a_line(error)}}
-        return found | {"others": load.others(), "disturbance": max(before, peaks.disturbance())}
+        self.felt = peaks.disturbance()         # after this case is before the next
+        return found | {"others": load.others(), "disturbance": max(before, self.felt)}
 
     def run_special(self, threads):
         seconds = 0.01 if self.options.quick else 0.05
@@ -205,8 +207,11 @@ class Session:
         facts = self.data["machine"]
         noisy = [r for r in self.data["results"] if disturbed(r)]
         most, worst = (max((r.get(name, 0) for r in self.data["results"]), default=0) for name in ("others", "disturbance"))
+        crowding = [c for r in self.data["results"] for turn in r.get("turns", ()) for c in turn.get("crowding", ())]
+        shared = sum(c > CROWDED for c in crowding) / max(1, len(crowding))
         facts["noise"] = (f"others had {share:.0%} of the machine at the start, at most {most:.0%} during a case; neighbours took at most "
-                          f"{worst:.0%} of the rate of memory or cache; middle half of the peak probes within {spread:.0%}")
+                          f"{worst:.0%} of the rate of memory or cache, and shared a core of "
+                          f"ours in {shared:.0%} of the rounds; middle half of the peak probes within {spread:.0%}")
         if spread > SPREAD or share > BUSY or noisy:
             names = ", ".join(f"{r['group']} {r['name']}" for r in noisy[:5]) + (" ..." if len(noisy) > 5 else "")
             facts["warning"] = (f"the machine was busy, during {len(noisy)} cases: {names}: do not rely on these" if noisy
@@ -215,10 +220,6 @@ class Session:
 
     def failed(self):
         return self.trouble or any(r["faults"] for r in self.data["results"])
-
-
-def key(result):
-    return result["group"], result["name"], result["threads"]
 
 
 def broken(group, name, threads, own, error):

@@ -14,7 +14,7 @@ PAUSE = 0.01
 PAUSE_AFTER = dict.fromkeys(("numpy", "sklearn", "onnxruntime", "jax"), 0.04)
 WARM = 0.015            # seconds of untimed calls
 PATIENCE = 60           # seconds to wait for an answer, unless a case says otherwise
-COUNTED = 20            # calls over which allocations are counted
+COUNTED = 5             # calls over which allocations are counted
 
 
 def resolve(text):

@@ -151,7 +151,7 @@ def test_load_tells_others_from_our_own_processes(monkeypatch):
 
 def turn(seconds, disturbance=0.0, **faults):
     return {"faults": faults, "seconds": {"fastnn": seconds, "numpy": [2 * s for s in seconds]}, "peak": [1e9] * len(seconds),
-            "copy": [0.0] * len(seconds), "allocations": {}, "others": 0.0, "disturbance": disturbance}
+            "copy": [0.0], "allocations": {}, "others": 0.0, "disturbance": disturbance, "crowding": [0.0] * len(seconds)}
 
 
 def test_a_figure_is_the_fastest_round_of_all_turns():
@@ -176,11 +176,14 @@ def test_which_cases_are_due():
     from bench.session import Session
     two = SimpleNamespace(turns=2)
 
-    def due(turn, *disturbances, faults=()):
-        result = {"own": "fastnn", "faults": faults, "turns": [{"disturbance": d} for d in disturbances]} if disturbances else None
+    def due(turn, *disturbances, crowding=(0.0, 0.2, 0.0, 0.1), faults=()):
+        turns = [{"disturbance": d, "crowding": crowding} for d in disturbances]
+        result = {"own": "fastnn", "faults": faults, "turns": turns} if disturbances else None
         return Session.is_due(two, result, turn)
     assert due(0) and due(1) and due(1, 0.1) and not due(0, 0.1) and not due(1, 0.1, 0.1)
     assert due(2, 0.9, 0.9) and not due(2, 0.9, 0.1) and not due(1, 0.1, faults={"fastnn": "gone"})
+    assert due(2, 0.1, 0.1, crowding=(0.2, 0.0)) and not due(2, 0.1, 0.1, 0.1, crowding=(0.2, 0.0))
+    assert not due(2, 0.1, crowding=(0.0,))     # two rounds in all, both quiet, as of --quick
 
 
 def test_a_bar_beyond_the_bound_says_so():
