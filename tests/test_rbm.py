@@ -7,6 +7,7 @@ import pytest
 
 import fastnn
 from fastnn import nn, optim
+from fastnn.boltzmann.training import compiled_step
 from fastnn.core.tensor import from_array
 
 ROWS = np.array([[int(c) for c in s] for s in ("101010", "110001", "000111", "011100")], np.float64)
@@ -305,6 +306,21 @@ def test_threads_and_compiled_step_give_the_same_bits():
         same = [w for m, w in results if m == method]
         for w in same[1:]:
             np.testing.assert_array_equal(same[0], w)
+
+
+def test_a_step_without_gradients_joins_statistics_and_update():
+    x = (np.random.default_rng(0).random((60, 130)) < 0.3).astype(np.float32)
+    found = []
+    for gradients in (True, False):
+        fastnn.manual_seed(5)
+        rbm = nn.RBM(130, 70)
+        step = compiled_step(rbm, optim.SGD(rbm.parameters(), lr=0.1), gradients=gradients)
+        for first in range(0, 60, 10):
+            step(from_array(x[first:first + 10]))
+            assert all((p.grad is None) is not gradients for p in rbm.parameters())
+        assert ("statistics + update" in step.explain()) is not gradients
+        found.append(rbm.weight.array)
+    np.testing.assert_array_equal(*found)
 
 
 class Csr:

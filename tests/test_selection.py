@@ -9,7 +9,8 @@ import pytest
 
 import fastnn.kernels.gemm  # declares the kernels
 import fastnn.kernels.selection
-import fastnn.kernels.statistics  # noqa: F401
+import fastnn.kernels.statistics
+import fastnn.kernels.update  # noqa: F401
 from fastnn.kernels.native import call, instruction_set, instruction_sets
 
 # rows, inner, columns: single elements, tails of words and vectors, several panels, more rows than a chunk; one thread alone, and two
@@ -69,6 +70,37 @@ def test_statistics(shape, dtype):
             assert found.tobytes() == again.tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (10, 10, 784, 256), (100, 100, 784, 130), (7, 9, 13, 17), (301, 2, 33, 300),
+                                   (3, 5, 70, 9), (900, 1000, 300, 70), (2, 2, 9, 5000)], ids=str)
+def test_a_step_by_the_statistics_has_the_bits_of_both(shape, dtype):
+    """Few ones pass by tiles, more rows than a stretch and wide rows by the gradient's memory, many values by the dense product."""
+    rng = np.random.default_rng(3)
+    rows, samples, visible, hidden = shape
+    p, q = rng.random((rows, hidden)).astype(dtype), rng.random((samples, hidden)).astype(dtype)
+    g, factors, size = np.array([1.5], dtype), (-0.5, 0.25), visible * hidden
+    for share, binary, decay, maximize in product((0, 0.1, 1), (True, False), (0, 0.1), (0, 1)):
+        v, w = states(rng, (rows, visible), share, binary, dtype), states(rng, (samples, visible), share, True, dtype)
+        hyper = np.array([0.3, decay, maximize])
+        start = rng.standard_normal((visible, hidden)).astype(dtype)
+        start[0] = -0.0
+        weight = start.copy()
+        dw, dc = statistics(v, p, w, q, g, factors)
+        call("sgd", [weight, dw, hyper], [size])
+        for threads in (1, 2):
+            ours, ours_dc, sizes = start.copy(), np.empty_like(dc), [rows, samples, visible, hidden]
+            call("contrast_step", [v, p, w, q, g, ours, ours_dc, hyper], sizes, factors, threads=threads)
+            assert ours.tobytes() == weight.tobytes() and ours_dc.tobytes() == dc.tobytes()
+
+
+def test_a_rate_that_is_not_finite_reaches_every_weight():
+    v, p = np.zeros((2, 30), np.float32), np.ones((2, 8), np.float32)
+    weight, hyper = np.ones((30, 8), np.float32), np.zeros(3)
+    hyper[0] = np.inf
+    call("contrast_step", [v, p, v, p, np.ones(1, np.float32), weight, None, hyper], [2, 2, 30, 8], (1.0, 1.0))
+    assert np.isnan(weight).all()
+
+
 def test_few_ones_give_the_bits_of_the_dense_product():
     """Adding the selected rows in order is the dense chain with its zeros left out."""
     rng = np.random.default_rng(2)
@@ -90,6 +122,6 @@ def test_zeros_are_skipped_and_nan_is_not():
 
 @pytest.mark.parametrize("isa", [s for s in instruction_sets() if s != instruction_set()])
 def test_other_instruction_sets(isa):
-    chosen = [__file__, "-q", "-k", "product or statistics or zeros", "-p", "no:cacheprovider"]
+    chosen = [__file__, "-q", "-k", "product or statistics or zeros or rate", "-p", "no:cacheprovider"]
     done = subprocess.run([sys.executable, "-m", "pytest", *chosen], env={**os.environ, "FASTNN_ISA": isa}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -7,7 +7,6 @@ import numpy as np
 
 from fastnn.boltzmann.units import as_rows
 from fastnn.compiling import CompiledStep
-from fastnn.compiling import compile as compile_step
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.random import randperm_array
 from fastnn.nn.module import Module
@@ -36,12 +35,28 @@ class Rows(Module):
         return None
 
 
-def compiled_step(rbm: RBM, optimizer: Optimizer, k: int = 1, method: str = "cd", **options: Any) -> CompiledStep:
+class PassingStep(CompiledStep):
+    """A step whose gradients nobody looks at: a plan may use them up as they are made."""
+
+    def _gradient_leaves(self):
+        return []
+
+    def __call__(self, *batch):
+        loss = super().__call__(*batch)
+        self.optimizer.zero_grad()      # what a recorded run left
+        return loss
+
+
+def compiled_step(rbm: RBM, optimizer: Optimizer, k: int = 1, method: str = "cd", *, gradients: bool = True,
+                  **options: Any) -> CompiledStep:
     """A compiled update: ``loss = step(v)``, and ``step.run_epoch(X, batch_size=...)`` for whole epochs.
 
-    Learning-rate changes are seen by the next step; options as in `contrastive_loss`.
+    Learning-rate changes are seen by the next step; options as in `contrastive_loss`.  With ``gradients=False`` the parameters'
+    ``.grad`` is None after a step: what SGD without momentum adds to the weight is added as it is made, to the same bits.
     """
-    return compile_step(Rows(rbm), lambda output, v: rbm.contrastive_loss(v, k, method, **options), optimizer)
+    def loss(output, v):
+        return rbm.contrastive_loss(v, k, method, **options)
+    return (CompiledStep if gradients else PassingStep)(Rows(rbm), loss, optimizer)
 
 
 def fit(rbm: RBM, X: Any, epochs: int = 10, *, batch_size: int = 100, lr: float | None = None, k: int = 1,
@@ -76,7 +91,7 @@ def fit(rbm: RBM, X: Any, epochs: int = 10, *, batch_size: int = 100, lr: float 
     if optimizer is None:
         optimizer = SGD(rbm.param_groups(weight_decay=weight_decay), lr=rate, momentum=momentum)
     rows = None if hasattr(X, "toarray") else rbm.units.rows(X)
-    step = compiled_step(rbm, optimizer, k, method, generator=generator, **options) if compilable(rbm, method, options) else None
+    step = compiled_step(rbm, optimizer, k, method, gradients=False, generator=generator, **options) if compilable(rbm, method, options) else None
     for epoch in range(epochs):
         if own:
             for group in optimizer.param_groups:

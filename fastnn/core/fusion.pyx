@@ -10,7 +10,7 @@ from fastnn.core.launch cimport Launch
 from fastnn.core.recording cimport INSIDE, Place, Recording
 from fastnn.kernels.conv cimport (
     G_, N_, NORM_, NORM_BIAS_, NORM_MEAN_, NORM_VAR_, NORM_WEIGHT_, O_, OUT_, RELU_, RESIDUAL_, takes_norm, Y_)
-from fastnn.kernels.native cimport FN_IN, FN_SLOTS, fn_call
+from fastnn.kernels.native cimport FN_IN, FN_SLOTS, fn_call, kernel_named
 from fastnn.kernels.pointwise cimport binary_code, unary_code
 
 cdef int RELU = unary_code("relu"), ADD = binary_code("add")
@@ -29,6 +29,9 @@ cdef enum:
     NORM_G = 4, NORM_GATE = 8           # batch_norm_bwd
     POOL_X = 0, POOL_Y, POOL_INDEX
     POOL_BACK_INDEX = 1, POOL_DX, POOL_GATE
+    VISIBLE = 2, HIDDEN                 # contrast_statistics; contrast_step has the weight in the place of its gradient
+    DW = 5, STEP_HYPER = 7
+    PARAMETER = 0, UPDATE_GRADIENT, HYPER
 
 
 def fuse(Recording recording, kept, int split):
@@ -236,6 +239,26 @@ cdef bint is_relu_gradient(Recording recording, int i, int64_t count):
     return named(recording, i, b"unary_gradient") and call.size[UNARY_CODE] == RELU and call.size[UNARY_N] == count
 
 
+# ---- statistics of a Boltzmann machine and the weight's update by them ---------------------------------------------------
+
+def update_into_statistics(Recording recording, int i, kept):
+    """Plain SGD: the weight gains its statistics as they are made; they are seen by nobody else."""
+    cdef fn_call* call = &recording.calls[i].call
+    cdef fn_call* after = &recording.calls[i + 1].call
+    if not named(recording, i, b"contrast_statistics") or not named(recording, i + 1, b"sgd"):
+        return None
+    if after.dtype != call.dtype or after.size[0] != call.size[VISIBLE] * call.size[HIDDEN]:
+        return None
+    if not passes_straight(recording, place_of(recording, i, DW), place_of(recording, i + 1, UPDATE_GRADIENT), i, kept):
+        return None
+    drop_buffer(recording, place_of(recording, i, DW).which)
+    call.kernel = kernel_named("contrast_step")
+    move_place(recording, place_of(recording, i + 1, PARAMETER), i, DW)
+    move_place(recording, place_of(recording, i + 1, HYPER), i, STEP_HYPER)
+    remove(recording, i + 1)
+    return "statistics + update"
+
+
 # ---- records, places and buffers -----------------------------------------------------------------------------------------
 
 cdef inline bint named(Recording recording, int i, const char* name) noexcept:
@@ -299,4 +322,4 @@ cdef int remove(Recording recording, int i) except -1:
 
 
 PATTERNS = [relu_into_matmul, relu_into_convolution, norm_into_convolution, sum_into_convolution, relu_into_batch_norm,
-            relu_gradient_into_batch_norm, relu_gradient_into_max_pool]
+            relu_gradient_into_batch_norm, relu_gradient_into_max_pool, update_into_statistics]

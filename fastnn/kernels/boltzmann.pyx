@@ -39,8 +39,9 @@ ctypedef fused real:
     float
     double
 
-# Elements of a block: enough to pay for handing it out, few enough to stay in the first-level cache between passes.
-cdef enum: BLOCK = 4096
+# Elements of a block: enough to pay for handing it out, few enough to stay in the first-level cache between passes; and of a call
+# that two threads do sooner than one.
+cdef enum: BLOCK = 1024, SHARED = 2048
 
 cdef int SIGMOID = unary_code("sigmoid"), SOFTPLUS = unary_code("softplus")
 cdef double[3] SOFTPLUS_ARGUMENTS = [1.0, 40.0, 0.0]      # beta, and where x itself is exact in float64
@@ -78,7 +79,8 @@ cdef Rows begin_rows(fn_call* call, int64_t draws) noexcept nogil:
 
 
 cdef inline void run_rows(Rows* r, void (*body)(void* context, int64_t block, int worker) noexcept nogil) noexcept nogil:
-    parallel((r.rows + r.per_block - 1) // r.per_block, threads_for(r.call), body, r)
+    cdef int threads = r.call.threads if r.rows * r.columns > SHARED else 1
+    parallel((r.rows + r.per_block - 1) // r.per_block, threads, body, r)
 
 
 cdef inline char* row_of(const Rows* r, int slot, int64_t row, int64_t columns) noexcept nogil:

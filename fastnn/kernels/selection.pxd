@@ -3,6 +3,7 @@ Boltzmann machines."""
 from libc.stdint cimport int32_t, int64_t, uint16_t
 
 from fastnn.kernels.native cimport fn_call
+from fastnn.kernels.update cimport fn_coefficients, fn_update_row
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_table:
@@ -52,6 +53,10 @@ cdef struct Product:
     int64_t csb
     const char* bias
     char* c
+    fn_update_row update        # of `parameter` by the product, which need not reach c then; or NULL
+    fn_coefficients coefficients
+    char* parameter
+    bint still                  # a row of the product that is 0 leaves its row of the parameter as it is
     int64_t first               # the chunk of rows at work
     int64_t count
     int64_t words               # of a row
@@ -63,6 +68,8 @@ cdef struct Product:
     int64_t stretches
     int64_t width               # of a panel
     int64_t splits              # blocks of rows for one panel
+    bint parted                 # every stretch of K by a block of its own, into `parts`
+    char* parts
     uint16_t* words_of
     Found* found
     int32_t* starts

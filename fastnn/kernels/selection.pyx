@@ -10,11 +10,23 @@ from libc.string cimport memcpy, memset
 from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 
+cdef extern from *:
+    """
+    static inline void fn_fetch(const char *p, int64_t bytes) {
+        for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 1);
+    }
+    """
+    void fn_fetch(const char* p, int64_t bytes) noexcept nogil
+
 cdef enum:
     FIRST_LEVEL = 24576         # bytes of the rows of B, or of their sums, that a panel keeps in the cache
     PANEL_BYTES = 61440         # beyond the first level, where few ones are: each stretch of K costs a wrong guess of a count
-    SERIAL = 2048               # words that one thread makes sooner than two
+    SERIAL = 1024               # words that one thread makes sooner than two
     FEW_USES = 4                # selections of a row of B for which a copy into a panel does not pay
+    PARTS = 4                   # stretches of K, where a product of few rows is cut by them: all of B that a thread reads is its own
+    FEW_ROWS = 64
+    TILE_BYTES = 16384          # rows of C that stay in the cache on their way into an update: so many bytes and rows at most
+    TILE_ROWS = 16
 
 # How the sums are formed.
 cdef enum: DENSE, ROWS, SUMS
@@ -29,6 +41,11 @@ DEF COPIED = 5.0
 DEF TURNED = 5.0
 DEF SUMMED = 3.0
 
+cdef inline bint may_part(const Product* p) noexcept nogil:
+    """May the product be cut by stretches of K?  Where the rows of B are contiguous and many, and those of A few."""
+    return p.samples == NULL and p.csb == 1 and p.M < FEW_ROWS and p.K >= 4 * PARTS * WORD and p.K * p.N * p.item > 2 * PANEL_BYTES
+
+
 cdef void lay_out(Product* p, char* at) noexcept nogil:
     """Where the scratch of a chunk lies: the lists, or in their place that of a dense product."""
     cdef int64_t rows = chunk_rows(p)
@@ -42,7 +59,8 @@ cdef void lay_out(Product* p, char* at) noexcept nogil:
     p.values = <char*>p.at + padded(rows * p.room * 4)
     p.spare = p.values + padded(rows * p.room * p.item)
     p.spare_bytes = padded(2 * PANEL_BYTES)
-    p.end = p.spare + p.spare_bytes * max(1, p.threads)
+    p.parts = p.spare + p.spare_bytes * max(1, p.threads)
+    p.end = p.parts + (padded(PARTS * rows * p.N * p.item) if may_part(p) else 0)
     dense_chunk(p, &g)
     g.K = p.K
     p.end = at + max(p.end - at, gemm_scratch(p.dtype, &g, p.threads))
@@ -122,29 +140,96 @@ cdef void lists_block(void* context, int64_t block, int worker) noexcept nogil:
 
 
 # ---- the sums ------------------------------------------------------------------------------------------------------
+cdef struct Piece:              # of C: rows of the chunk, and columns
+    int64_t first
+    int64_t count
+    int64_t column
+    int64_t columns
+
+
 cdef void panel_block(void* context, int64_t block, int worker) noexcept nogil:
-    """The columns of a panel for all rows of the chunk, or for one of its splits."""
+    """The columns of a panel for all rows of the chunk, for one of its splits, or for one stretch of K."""
     cdef Product* p = <Product*>context
-    cdef int64_t column = block // p.splits * p.width, columns = min(p.width, p.N - column), split = block % p.splits
-    cdef int64_t first = p.count * split // p.splits, last = p.count * (split + 1) // p.splits, s, k, depth, rs
-    cdef const char* b
-    cdef const char* bias
+    cdef int64_t column = block // p.splits * p.width, split = block % p.splits, s
+    cdef Piece piece
+    if p.parted:
+        piece.first, piece.count, piece.column, piece.columns = 0, p.count, 0, p.N
+        stretch(p, &piece, block, worker)
+        return
+    piece.first, piece.column, piece.columns = p.count * split // p.splits, column, min(p.width, p.N - column)
+    piece.count = p.count * (split + 1) // p.splits - piece.first
+    for s in range(p.stretches):
+        stretch(p, &piece, s, worker)
+
+
+cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcept nogil:
+    """What a stretch of K adds to a piece of C."""
+    cdef int64_t k = s * p.depth, depth = min(p.depth, p.K - k), rs = p.rsb
     cdef char* panel = p.spare + worker * p.spare_bytes
     cdef char* sums = panel + FIRST_LEVEL
-    for s in range(p.stretches):
-        k = s * p.depth
-        depth = min(p.depth, p.K - k)
-        b, rs = p.b + (k * p.rsb + column * p.csb) * p.item, p.rsb
-        if not p.in_place:
-            p.dense.pack(depth, columns, b, p.rsb, p.csb, panel, p.width)
-            b, rs = panel, p.width
-            if p.way == SUMS:
-                p.kernels.subset_sums(depth, p.width, panel, sums)
-                b = sums
-        bias = p.bias + column * p.item if p.bias != NULL and s == p.stretches - 1 else NULL
-        p.kernels.combine(last - first, p.starts + first * (p.stretches + 1) + s, p.stretches + 1, p.at + first * p.room, p.room,
-                          NULL if p.binary else p.values + first * p.room * p.item, b, rs, not p.in_place or p.samples != NULL,
-                          columns, bias, s > 0, p.c + ((p.first + first) * p.N + column) * p.item, p.N)
+    cdef const char* b = p.b + (k * p.rsb + piece.column * p.csb) * p.item
+    cdef const char* bias = p.bias + piece.column * p.item if p.bias != NULL and s == p.stretches - 1 else NULL
+    if not p.in_place:
+        p.dense.pack(depth, piece.columns, b, p.rsb, p.csb, panel, p.width)
+        b, rs = panel, p.width
+        if p.way == SUMS:
+            p.kernels.subset_sums(depth, p.width, panel, sums)
+            b = sums
+    if p.parted:
+        combine(p, piece, s, b, rs, NULL, False, p.parts + s * p.count * p.N * p.item, p.N)
+    elif p.update != NULL and s == p.stretches - 1:
+        combine_and_update(p, piece, s, b, rs, panel + p.spare_bytes - TILE_BYTES)
+    else:
+        combine(p, piece, s, b, rs, bias, s > 0, p.c + ((p.first + piece.first) * p.N + piece.column) * p.item, p.N)
+
+
+cdef inline void combine(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, const char* bias, bint load, char* c,
+                         int64_t rsc) noexcept nogil:
+    p.kernels.combine(piece.count, p.starts + piece.first * (p.stretches + 1) + s, p.stretches + 1, p.at + piece.first * p.room, p.room,
+                      NULL if p.binary else p.values + piece.first * p.room * p.item, b, rs, not p.in_place or p.samples != NULL,
+                      piece.columns, bias, load, c, rsc)
+
+
+cdef void combine_and_update(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, char* tile) noexcept nogil:
+    """A few rows of the product at a time, and the parameter's step by them: they never leave the first-level cache."""
+    cdef int64_t bytes = piece.columns * p.item, r, at, last = piece.first + piece.count
+    cdef const int32_t* ends
+    cdef Piece few = piece[0]
+    cdef bint through_c = s > 0 or bytes > TILE_BYTES
+    cdef char* c = tile
+    cdef int64_t rsc = piece.columns
+    few.count = max(1, min(TILE_ROWS, TILE_BYTES // max(1, bytes)))
+    while few.first < last:
+        few.count = min(few.count, last - few.first)
+        at = ((p.first + few.first) * p.N + few.column) * p.item
+        if through_c:
+            c, rsc = p.c + at, p.N
+        if piece.columns < p.N:             # pieces of rows that no hardware prefetcher foresees
+            for r in range(few.count):
+                fn_fetch(p.parameter + at + r * p.N * p.item, bytes)
+        combine(p, &few, s, b, rs, NULL, s > 0, c, rsc)
+        for r in range(few.count):
+            ends = p.starts + (few.first + r) * (p.stretches + 1)
+            if not p.still or ends[p.stretches] > 0:
+                p.update(piece.columns, &p.coefficients, p.parameter + at + r * p.N * p.item, c + r * rsc * p.item, NULL)
+        few.first += few.count
+
+
+cdef void update_block(void* context, int64_t block, int worker) noexcept nogil:
+    """The parameter's step by rows of a dense product."""
+    cdef Product* p = <Product*>context
+    cdef int64_t first = block * LIST_ROWS, rows = min(LIST_ROWS, p.count - first), at = (p.first + first) * p.N * p.item
+    p.update(rows * p.N, &p.coefficients, p.parameter + at, p.c + at, NULL)
+
+
+cdef void add_parts(Product* p) noexcept nogil:
+    """c = the stretches' sums, added up in order, + bias."""
+    cdef int32_t[PARTS] every = [0, 1, 2, 3]
+    cdef int32_t[2] ends = [0, <int32_t>p.stretches]
+    cdef int64_t row
+    for row in range(p.count):
+        p.kernels.combine(1, ends, 0, every, 0, NULL, p.parts + row * p.N * p.item, p.count * p.N, 0, p.N, p.bias, 0,
+                          p.c + (p.first + row) * p.N * p.item, p.N)
 
 
 cdef void dense_chunk(const Product* p, gemm_args* g) noexcept nogil:
@@ -182,7 +267,10 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     cdef double rows, sums, dense = <double>p.count * p.K, moved = (COPIED if p.csb == 1 else TURNED) * p.K
     p.binary = f.others == 0
     p.in_place = p.csb == 1 and (f.ones < FEW_USES * p.K or p.K * p.N * p.item <= PANEL_BYTES)
-    p.depth = max(1, p.K) if p.in_place else depth_of(p, ROWS, f)
+    p.parted = p.in_place and may_part(p)
+    p.depth = depth_of(p, ROWS, f)
+    if p.in_place:
+        p.depth = ceil_div(ceil_div(p.K, PARTS), WORD) * WORD if p.parted else max(1, p.K)
     p.stretches = max(1, ceil_div(p.K, p.depth))
     rows = (SELECTION if p.binary else WITH_VALUE) * f.ones + STRETCH_OF_ROWS * p.count * p.stretches
     if not p.in_place:
@@ -190,10 +278,10 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     sums = SELECTION * f.groups + STRETCH_OF_SUMS * p.count * ceil_div(p.K, depth_of(p, SUMS, f)) + moved + SUMMED * p.K
     p.way = ROWS if rows < dense else DENSE
     if p.binary and sums < min(rows, dense):
-        p.way, p.in_place, p.depth = SUMS, False, depth_of(p, SUMS, f)
+        p.way, p.in_place, p.parted, p.depth = SUMS, False, False, depth_of(p, SUMS, f)
         p.stretches = max(1, ceil_div(p.K, p.depth))
     p.width = p.kernels.panel
-    if p.in_place:
+    if p.in_place and not p.parted:
         p.width = max(p.N, 1) if p.count >= 64 else max(1, ceil_div(p.N, 8 * p.width)) * 2 * p.width
     p.splits = 1
     if p.count >= 64 and ceil_div(p.N, p.width) < 4:
@@ -213,9 +301,13 @@ cdef void run_chunk(Product* p) noexcept nogil:
     choose(p, &all)
     if p.way == DENSE:
         run_dense(p)
+        if p.update != NULL:
+            parallel(blocks, p.threads, update_block, p)
         return
     parallel(blocks, threads, lists_block, p)
-    parallel(ceil_div(p.N, p.width) * p.splits, p.threads, panel_block, p)
+    parallel(p.stretches if p.parted else ceil_div(p.N, p.width) * p.splits, p.threads, panel_block, p)
+    if p.parted:
+        add_parts(p)
 
 
 cdef void run_product(Product* p) noexcept nogil:

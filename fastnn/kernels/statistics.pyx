@@ -4,11 +4,12 @@ from libc.string cimport memset
 
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
 from fastnn.kernels.selection cimport LIST_ROWS, WORD, Product, begin_product, ceil_div, chunk_rows, lay_out, padded, run_product
+from fastnn.kernels.update cimport fn_coefficients, plain_sgd
 
 # Elements of the scaled means that one thread handles sooner than two.
 cdef enum: SERIAL = 32768
 
-cdef fn_kernel CONTRAST_STATISTICS
+cdef fn_kernel CONTRAST_STATISTICS, CONTRAST_STEP
 
 
 # ---- contrast_statistics: size = rows, samples, visible, hidden; scalar = factors of p and q ---------------------------
@@ -35,6 +36,14 @@ cdef Statistics statistics_of(const fn_call* call, int threads) noexcept nogil:
     if p.samples == NULL:               # a question for scratch, with no arrays yet: any address will do
         p.samples = <char*>call
     lay_out(p, <char*>s.all + padded(p.K * 4))
+    return s
+
+
+cdef Statistics step_of(const fn_call* call, int threads) noexcept nogil:
+    """The same for a step: slot 5 is the weight, and its gradient, where it cannot be passed on by tiles, lies in the scratch."""
+    cdef Statistics s = statistics_of(call, threads)
+    s.product.c = s.product.end
+    s.product.end += padded(s.product.M * s.product.N * s.product.item)
     return s
 
 cdef int64_t contrast_statistics_scratch(const fn_call* call) noexcept nogil:
@@ -65,16 +74,38 @@ cdef void hidden_block(void* context, int64_t block, int worker) noexcept nogil:
     p.kernels.combine(1, ends, 0, s.all, 0, NULL, s.scaled + column * p.item, p.rsb, 0, min(p.kernels.panel, p.N - column), NULL, 0,
                       <char*>s.call.slot[6] + column * p.item, p.N)
 
+cdef void run(Statistics* s) noexcept nogil:
+    cdef Product* p = &s.product
+    cdef int threads = p.threads if p.K * p.N > SERIAL else 1
+    parallel(ceil_div(p.K, LIST_ROWS), threads, scale_block, s)
+    if s.call.slot[6] != NULL:
+        parallel(ceil_div(p.N, p.kernels.panel), threads, hidden_block, s)
+    if s.call.slot[5] != NULL:
+        run_product(p)
+
 cdef void contrast_statistics_run(fn_call* call) noexcept nogil:
     """dw = g (a v' p + b w' q), a and b the factors; hbias = g (a sum of p + b sum of q), over rows."""
     cdef Statistics s = statistics_of(call, threads_for(call))
-    cdef int threads = s.product.threads if s.product.K * s.product.N > SERIAL else 1
-    parallel(ceil_div(s.product.K, LIST_ROWS), threads, scale_block, &s)
-    if call.slot[6] != NULL:
-        parallel(ceil_div(s.product.N, s.product.kernels.panel), threads, hidden_block, &s)
-    if call.slot[5] != NULL:
-        run_product(&s.product)
+    run(&s)
+
+
+# ---- contrast_step: a step of plain SGD by these statistics -------------------------------------------------------------
+cdef int64_t contrast_step_scratch(const fn_call* call) noexcept nogil:
+    cdef Statistics s = step_of(call, call.threads)
+    return s.product.end - <char*>call.scratch
+
+cdef void contrast_step_run(fn_call* call) noexcept nogil:
+    """What contrast_statistics and sgd on the weight by dw would do, to the bit; dw reaches no memory."""
+    cdef Statistics s = step_of(call, threads_for(call))
+    cdef Product* p = &s.product
+    cdef fn_coefficients* k = &p.coefficients
+    p.update, p.parameter = plain_sgd(call.dtype, <const double*>call.slot[7], k), <char*>call.slot[5]
+    # p - rate * 0 is p unless the rate is not finite (in float32), or p is -0 and the rate, or the sign, negative
+    p.still = k.decay == 0 and k.sign > 0 and 0 <= k.rate < 1e30
+    run(&s)
 
 
 declare(&CONTRAST_STATISTICS, "contrast_statistics", "v:in p:in w:in q:in g:in dw:out hbias:out", contrast_statistics_run,
         contrast_statistics_scratch)
+declare(&CONTRAST_STEP, "contrast_step", "v:in p:in w:in q:in g:in weight:state hbias:out hyper:in", contrast_step_run,
+        contrast_step_scratch)

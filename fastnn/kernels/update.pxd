@@ -1,7 +1,18 @@
 """Drivers of optimizer updates and of gradient clipping."""
+from libc.stdint cimport int64_t
+
 from fastnn.kernels.native cimport fn_kernel
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fn_coefficients:
+        double sign, decay, shrink, rate, rate2, keep, mix, keep2, mix2, eps, correction, lower, upper
+    ctypedef void (*fn_update_row)(int64_t n, const fn_coefficients* k, void* p, const void* g,
+                                   void** state) noexcept nogil
 
 cdef fn_kernel SUM_OF_SQUARES, CLIP_FACTOR, SCALE, CLAMP
 
 # The kernel of an update by name ("adam", "sgd_momentum", ...), NULL when there is none.
 cdef const fn_kernel* update_kernel(str name) noexcept
+
+# Plain SGD for a kernel that makes the gradient piece by piece: the function that updates a piece, and its coefficients.
+cdef fn_update_row plain_sgd(int dtype, const double* hyper, fn_coefficients* k) noexcept nogil

@@ -20,10 +20,6 @@ cdef extern from "fastnn.h" nogil:
         FN_UPDATE_rmsprop, FN_UPDATE_rmsprop_momentum, FN_UPDATE_rmsprop_centered, FN_UPDATE_rmsprop_centered_momentum
         FN_UPDATE_adam, FN_UPDATE_adam_amsgrad, FN_UPDATE_adamax, FN_UPDATE_nadam, FN_UPDATE_radam
         FN_UPDATE_radam_early, FN_UPDATE_asgd, FN_UPDATE_rprop
-    ctypedef struct fn_coefficients:
-        double sign, decay, shrink, rate, rate2, keep, mix, keep2, mix2, eps, correction, lower, upper
-    ctypedef void (*fn_update_row)(int64_t n, const fn_coefficients* k, void* p, const void* g,
-                                   void** state) noexcept nogil
     ctypedef struct fn_update_table:
         fn_update_row* row
         double (*sum_of_squares)(int64_t n, const void* x) noexcept nogil
@@ -112,15 +108,18 @@ cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, in
 
 
 # ---- what a step's numbers are -------------------------------------------------------------------------------------
-cdef inline const double* begin(fn_call* call, fn_coefficients* k) noexcept nogil:
+cdef inline const double* shared_by_all(const double* h, fn_coefficients* k) noexcept nogil:
     """The coefficients every update shares; returns the family's own hyper-parameters."""
-    cdef const double* h = <const double*>call.slot[HYPER_SLOT]
     memset(k, 0, sizeof(fn_coefficients))
     k.sign = -1.0 if h[MAXIMIZE] else 1.0
     k.decay = h[WEIGHT_DECAY]
     k.shrink = 1
     k.rate = h[LR]
     return h + OWN
+
+
+cdef inline const double* begin(fn_call* call, fn_coefficients* k) noexcept nogil:
+    return shared_by_all(<const double*>call.slot[HYPER_SLOT], k)
 
 
 cdef inline double lr(fn_call* call) noexcept nogil:
@@ -147,6 +146,11 @@ cdef inline void averages(fn_coefficients* k, double beta1, double beta2) noexce
 
 
 # ---- drivers, in the order of update.def ---------------------------------------------------------------------------
+cdef fn_update_row plain_sgd(int dtype, const double* hyper, fn_coefficients* k) noexcept nogil:
+    shared_by_all(hyper, k)
+    return (<const tables*>table).update[dtype == FN_F64].row[FN_UPDATE_sgd]
+
+
 cdef void sgd(fn_call* call) noexcept nogil:
     cdef fn_coefficients k
     begin(call, &k)

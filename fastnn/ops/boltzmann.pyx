@@ -137,6 +137,8 @@ cdef class ContrastBackward(Node):
         cdef int64_t rows = np.PyArray_DIM(v, 0), samples = np.PyArray_DIM(w, 0)
         cdef int64_t V = np.PyArray_DIM(v, 1), H = np.PyArray_DIM(p, 1)
         cdef Launch L
+        if self.nodes[2] is not None:
+            db = scaled(self.extra, -1.0, g)
         if self.nodes[0] is not None or self.nodes[1] is not None:
             dw = empty_2d(V, H, np.PyArray_TYPE(v)) if self.nodes[0] is not None else None     # in the memory order of the weight
             dc = empty_1d(H, np.PyArray_TYPE(v)) if self.nodes[1] is not None else None
@@ -152,9 +154,7 @@ cdef class ContrastBackward(Node):
             L.call.scalar[0], L.call.scalar[1] = -1.0 / rows, 1.0 / samples
             L.call.flops = 2.0 * (rows + samples) * V * H
             L.call.bytes = <double>np.PyArray_ITEMSIZE(v) * ((rows + samples) * (V + H) + V * H)
-            launch(&L)
-        if self.nodes[2] is not None:
-            db = scaled(self.extra, -1.0, g)
+            launch(&L)              # the last: the update of the weight follows, and a plan may join the two (core/fusion.pyx)
         return None if dw is None else (<object>dw).T, dc, db
 
 
