@@ -91,13 +91,15 @@ def fit(rbm: RBM, X: Any, epochs: int = 10, *, batch_size: int = 100, lr: float 
     if optimizer is None:
         optimizer = SGD(rbm.param_groups(weight_decay=weight_decay), lr=rate, momentum=momentum)
     rows = None if hasattr(X, "toarray") else rbm.units.rows(X)
-    step = compiled_step(rbm, optimizer, k, method, gradients=False, generator=generator, **options) if compilable(rbm, method, options) else None
+    step = None
+    if rows is not None and compilable(rbm, method, options):
+        step = compiled_step(rbm, optimizer, k, method, gradients=False, generator=generator, **options)
     for epoch in range(epochs):
         if own:
             for group in optimizer.param_groups:
                 group["lr"] = rate if final_lr is None else rate + (final_lr - rate) * epoch / max(1, epochs - 1)
                 group["momentum"] = momentum if epoch < 5 else final_momentum
-        if step is not None and rows is not None:
+        if step is not None:
             losses = step.run_epoch(rows, batch_size=batch_size, shuffle=shuffle, generator=generator)
         else:
             losses = eager_epoch(rbm, X if rows is None else rows.array, optimizer, batch_size, shuffle, generator, k, method, options)
