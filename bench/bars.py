@@ -197,13 +197,13 @@ RECURRENT = [
 ]
 
 BOLTZMANN = [
-    Bar(6, "CD-1 784x500 b100 update against torch by hand, digits", from_cases("rbm", "CD-1 .* digits", "torch", bounded=False),
+    Bar(6, "CD-1 784x500 b100 update against torch by hand, digits", from_cases("rbm", "CD-1 .* b100, digits", "torch", bounded=False),
         least=2.5),
-    Bar(6, "CD-1 784x500 b100 update against scikit-learn, digits", from_cases("rbm", "CD-1 .* digits", "sklearn", bounded=False),
+    Bar(6, "CD-1 784x500 b100 update against scikit-learn, digits", from_cases("rbm", "CD-1 .* plain, digits", "sklearn", bounded=False),
         least=20),
-    Bar(6, "CD-1 784x500 b100 update, fraction of the GEMM bound, half ones", from_cases("rbm", "CD-1 .* half ones", "fraction"),
+    Bar(6, "CD-1 784x500 b100 update, fraction of the GEMM bound, half ones", from_cases("rbm", "CD-1 .* b100, half ones", "fraction"),
         least=0.75),
-    Bar(6, "epoch of 256 units, b10, against scikit-learn", from_cases("rbm", "epoch .*", "sklearn", bounded=False), least=20),
+    Bar(6, "epoch of 256 units, b10, against scikit-learn", from_cases("rbm", "plain epoch .*", "sklearn", bounded=False), least=20),
     Bar(6, "Bernoulli samples, ns per element", from_cases("rbm", "Bernoulli 1e6", "us", "most", threads=1, per=1000), most=0.6, threads=1),
 ]
 
