@@ -63,7 +63,7 @@ def fit(rbm: RBM, X: Any, epochs: int = 10, *, batch_size: int = 100, lr: float 
         method: str = "cd", momentum: float = 0.5, final_momentum: float = 0.9, weight_decay: float = 2e-4,
         final_lr: float | None = None, shuffle: bool = True, optimizer: Optimizer | None = None,
         callbacks: Sequence[Callable[..., Any]] = (), generator: Generator | None = None, **options: Any) -> RBM:
-    """Train `rbm` on the rows of X.
+    """Train `rbm` on the rows of X.  Gradients are no result: `.grad` of its parameters means nothing afterwards.
 
     Parameters
     ----------
