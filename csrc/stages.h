@@ -1,9 +1,9 @@
 /* stages.h: threads that go through a row of stages together, each stage cut into parts.
  *
  * For work whose stages depend on each other (the time steps of a recurrent net) while one stage is far too short for a
- * call of fn_parallel.  Every thread walks through all stages: it claims its own part, then those that nobody has claimed,
- * and waits until all parts of the stage are done.  So a thread that comes late, or never, holds up nobody: the others do
- * its parts, and a thread only ever waits for a part that another one is working on.
+ * call of fn_parallel.  Every thread walks through all stages: it claims its own part, then those that nobody has claimed.
+ * Within a part it waits for those of the stage before, where it needs them.  So a thread that comes late, or never, holds up
+ * nobody: the others do its parts, and a thread only ever waits for a part that another one is working on, in an earlier stage.
  *
  * Each part has its words on cache lines of its own: `claimed` is looked at by its owner alone while all goes well,
  * `done` is what the others wait for. */
@@ -51,14 +51,17 @@ static inline void fn_part_done(fn_part *part, int64_t stage) {
     atomic_store_explicit(&part->done, stage + 1, memory_order_release);
 }
 
-/* Waits until the stage is done in all parts; what was written there can be read from then on. */
-static inline void fn_stage_wait(fn_part *parts, int count, int64_t stage) {
-    for (int p = 0; p < count; p++)
-        for (int spins = 0; atomic_load_explicit(&parts[p].done, memory_order_acquire) <= stage; spins++) {
-            if (spins < FN_EAGER) continue;
-            if (spins < FN_SPINS) FN_RELAX();
-            else FN_YIELD();
-        }
+/* Is the part's stage done?  Then what was written there can be read. */
+static inline int fn_part_ready(fn_part *part, int64_t stage) {
+    return atomic_load_explicit(&part->done, memory_order_acquire) > stage;
+}
+
+static inline void fn_part_wait(fn_part *part, int64_t stage) {
+    for (int spins = 0; !fn_part_ready(part, stage); spins++) {
+        if (spins < FN_EAGER) continue;
+        if (spins < FN_SPINS) FN_RELAX();
+        else FN_YIELD();
+    }
 }
 
 /* ---- calls too short to wake anybody for ---------------------------------------------------------------------------- */

@@ -27,7 +27,8 @@ cdef extern from "stages.h" nogil:
     void fn_parts_begin(fn_part* parts, int count)
     bint fn_part_claim(fn_part* part, int64_t stage)
     void fn_part_done(fn_part* part, int64_t stage)
-    void fn_stage_wait(fn_part* parts, int count, int64_t stage)
+    bint fn_part_ready(fn_part* part, int64_t stage)
+    void fn_part_wait(fn_part* part, int64_t stage)
     ctypedef struct fn_row:
         pass
     bint fn_row_begin(fn_row* row)
@@ -250,26 +251,52 @@ cdef void input_side(const Layer* l, const Chunk* k, int64_t M, int64_t row, cha
         strip(s, M, k.columns, s.I, x, s.I, k.panel, k.stride, True, sums, k.columns, False,
               NULL if s.call.slot[B_IH] == NULL else k.panel + (s.I + s.P) * k.stride * s.element)
     else:
-        unpacked(l, k, M, s.I, x, s.I, W_IH, I_COLUMN, l.bias, False, sums)
+        unpacked(l, k, M, s.I, x, s.I, W_IH, 0, l.bias, False, sums)
 
 
 cdef void hidden_side(const Layer* l, const Chunk* k, int64_t M, char* h, int64_t stride, char* sums) noexcept nogil:
     """sums += h W_hh'; a GRU's have an array and a bias of their own."""
+    hidden_units(l, k, M, 0, l.s.P, h, stride, sums)
+
+
+cdef void hidden_side_shared(const Layer* l, const Walk* w, const Chunk* k, char* h, int64_t stride, char* sums) noexcept nogil:
+    """The same of the carried rows, as far as the shares of the step before are done: whoever is ahead need not wait for the others
+    before he comes to their units."""
+    cdef int64_t share = 0, first = 0, end
+    while share < l.shares:
+        fn_part_wait(&l.parts[share], w.step - 1)
+        share += 1
+        while share < l.shares and fn_part_ready(&l.parts[share], w.step - 1):
+            share += 1
+        end = min(share_begin(l, share) * l.units, l.s.P)
+        hidden_units(l, k, w.carried, first, end, h, stride, sums)
+        first = end
+
+
+cdef void hidden_units(const Layer* l, const Chunk* k, int64_t M, int64_t first, int64_t end, char* h, int64_t stride,
+                       char* sums) noexcept nogil:
+    """What h's units `first` to `end` add to the sums."""
     cdef const Sequence* s = &l.s
-    cdef bint own = s.kind == GRU
+    cdef bint own = s.kind == GRU, load = not own or first > 0
+    cdef const char* bias = NULL
+    h += first * s.element
     if l.packed:
-        strip(s, M, k.columns, s.P, h, stride, k.panel + s.I * k.stride * s.element, k.stride, True, sums, k.columns, not own,
-              k.panel + (s.I + s.P + 1) * k.stride * s.element if own and s.call.slot[B_HH] != NULL else NULL)
+        if own and end == s.P and s.call.slot[B_HH] != NULL:
+            bias = k.panel + (s.I + s.P + 1) * k.stride * s.element
+        strip(s, M, k.columns, end - first, h, stride, k.panel + (s.I + first) * k.stride * s.element, k.stride, True, sums, k.columns,
+              load, bias)
     else:
-        unpacked(l, k, M, s.P, h, stride, W_HH, W_COLUMN, <const char*>s.call.slot[B_HH] if own else NULL, not own, sums)
+        if own and end == s.P:
+            bias = <const char*>s.call.slot[B_HH]
+        unpacked(l, k, M, end - first, h, stride, W_HH, first, bias, load, sums)
 
 
-cdef void unpacked(const Layer* l, const Chunk* k, int64_t M, int64_t K, const char* a, int64_t rsa, int weight, int column_size,
+cdef void unpacked(const Layer* l, const Chunk* k, int64_t M, int64_t K, const char* a, int64_t rsa, int weight, int64_t first,
                    const char* bias, bint load, char* sums) noexcept nogil:
-    """Few rows, weights where they lie."""
+    """Few rows, weights where they lie, from input `first` on."""
     cdef const Sequence* s = &l.s
-    cdef int64_t e = s.element, rsb = s.call.size[column_size], g
-    cdef const char* b = <char*>s.call.slot[weight] + k.first * e
+    cdef int64_t e = s.element, rsb = s.call.size[I_COLUMN if weight == W_IH else W_COLUMN], g
+    cdef const char* b = <char*>s.call.slot[weight] + (first * rsb + k.first) * e
     cdef fn_cell_sums f
     if bias != NULL:
         bias += k.first * e
@@ -303,7 +330,11 @@ cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, char* scratc
     else:
         sums = k.sums + group_row(l, w, &k) * k.columns * e
     hidden = scratch + l.sums_bytes if s.kind == GRU else sums
-    hidden_side(l, &k, w.carried, h + (w.before + w.start) * s.h_stride * e, s.h_stride, hidden)
+    h += (w.before + w.start) * s.h_stride * e
+    if l.shares > 1 and w.carried:
+        hidden_side_shared(l, w, &k, h, s.h_stride, hidden)
+    else:
+        hidden_side(l, &k, w.carried, h, s.h_stride, hidden)
     hidden_side(l, &k, fresh, h0, s.P, hidden + w.carried * k.columns * e)
     cells(l, w, &k, 0, w.carried, sums, hidden)
     cells(l, w, &k, w.carried, fresh, sums, hidden)
@@ -423,7 +454,8 @@ cdef void forward_block(void* context, int64_t block, int worker) noexcept nogil
 
 
 cdef void forward_together(void* context, int64_t own, int worker) noexcept nogil:
-    """All rows through all of time: in every step its own share of the chunks, and those that nobody has taken."""
+    """All rows through all of time: in every step its own share of the chunks, and those that nobody has taken.  Nobody waits at the
+    end of a step, but in the next one where a share's h is needed (or its sums, where somebody else has begun it)."""
     cdef Layer* l = <Layer*>context
     cdef char* scratch = l.workers + worker * l.worker_bytes
     cdef Walk w
@@ -433,14 +465,18 @@ cdef void forward_together(void* context, int64_t own, int worker) noexcept nogi
         for turn in range(l.shares):
             share = (own + turn) % l.shares
             if fn_part_claim(&l.parts[share], w.step):
+                fn_part_wait(&l.parts[share], w.step - 1)
                 share_step(l, &w, share, scratch)
                 fn_part_done(&l.parts[share], w.step)
-        fn_stage_wait(l.parts, l.shares, w.step)
+
+
+cdef int64_t share_begin(const Layer* l, int64_t share) noexcept nogil:
+    return share * l.chunks // l.shares
 
 
 cdef void share_step(Layer* l, const Walk* w, int64_t share, char* scratch) noexcept nogil:
     """Chunks to and fro: what a step read last lies nearest to the next one."""
-    cdef int64_t first = share * l.chunks // l.shares, end = (share + 1) * l.chunks // l.shares, i
+    cdef int64_t first = share_begin(l, share), end = share_begin(l, share + 1), i
     if w.step == 0 and l.packed:
         for i in range(first, end):
             pack_chunk(l, i, 0)
