@@ -99,7 +99,7 @@ def fit(rbm: RBM, X: Any, epochs: int = 10, *, batch_size: int = 100, lr: float 
             for group in optimizer.param_groups:
                 group["lr"] = rate if final_lr is None else rate + (final_lr - rate) * epoch / max(1, epochs - 1)
                 group["momentum"] = momentum if epoch < 5 else final_momentum
-        if step is not None:
+        if step is not None and rows is not None:
             losses = step.run_epoch(rows, batch_size=batch_size, shuffle=shuffle, generator=generator)
         else:
             losses = eager_epoch(rbm, X if rows is None else rows.array, optimizer, batch_size, shuffle, generator, k, method, options)

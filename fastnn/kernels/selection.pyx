@@ -176,15 +176,15 @@ cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcep
             p.kernels.subset_sums(depth, p.width, panel, sums)
             b = sums
     if p.parted:
-        combine(p, piece, s, b, rs, NULL, False, p.parts + s * p.count * p.N * p.item, p.N)
+        combine_rows(p, piece, s, b, rs, NULL, False, p.parts + s * p.count * p.N * p.item, p.N)
     elif p.update != NULL and s == p.stretches - 1:
         combine_and_update(p, piece, s, b, rs, panel + p.spare_bytes - TILE_BYTES)
     else:
-        combine(p, piece, s, b, rs, bias, s > 0, p.c + ((p.first + piece.first) * p.N + piece.column) * p.item, p.N)
+        combine_rows(p, piece, s, b, rs, bias, s > 0, p.c + ((p.first + piece.first) * p.N + piece.column) * p.item, p.N)
 
 
-cdef inline void combine(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, const char* bias, bint load, char* c,
-                         int64_t rsc) noexcept nogil:
+cdef inline void combine_rows(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, const char* bias, bint load, char* c,
+                              int64_t rsc) noexcept nogil:
     p.kernels.combine(piece.count, p.starts + piece.first * (p.stretches + 1) + s, p.stretches + 1, p.at + piece.first * p.room, p.room,
                       NULL if p.binary else p.values + piece.first * p.room * p.item, b, rs, not p.in_place or p.samples != NULL,
                       piece.columns, bias, load, c, rsc)
@@ -207,7 +207,7 @@ cdef void combine_and_update(Product* p, const Piece* piece, int64_t s, const ch
         if piece.columns < p.N:             # pieces of rows that no hardware prefetcher foresees
             for r in range(few.count):
                 fn_fetch(p.parameter + at + r * p.N * p.item, bytes)
-        combine(p, &few, s, b, rs, NULL, s > 0, c, rsc)
+        combine_rows(p, &few, s, b, rs, NULL, s > 0, c, rsc)
         for r in range(few.count):
             ends = p.starts + (few.first + r) * (p.stretches + 1)
             if not p.still or ends[p.stretches] > 0:
