@@ -23,17 +23,17 @@ def drawn(seed, *shape, dtype):
 
 def gradients(shape, dtype, two_sides, reverse, whole, biases, threads):
     steps, batch, inputs, hidden, columns, stride = SHAPES[shape]
-    rows = steps * batch
+    rows, own = steps * batch, columns // 3
     x, states = drawn(1, rows, inputs, dtype=dtype), drawn(2, rows, hidden if whole else stride, dtype=dtype)
-    h0, dgates, dhidden = (drawn(3 + i, n, m, dtype=dtype) for i, (n, m) in enumerate([(batch, hidden), (rows, columns), (rows, columns)]))
+    h0, dgates, dhidden = (drawn(3 + i, n, m, dtype=dtype) for i, (n, m) in enumerate([(batch, hidden), (rows, columns), (rows, own)]))
     found = [np.full((inputs, columns), 7, dtype), np.full((hidden, columns), 7, dtype)]
     found += [np.full(columns, 7, dtype), np.full(columns, 7, dtype)] if biases else [None, None]
     call("recurrent_weights", [x, states, h0, dgates, dhidden if two_sides else None, *found],
-         [rows, batch, inputs, hidden, columns, reverse, stride, whole], dtype=dtype, threads=threads)
+         [rows, batch, inputs, hidden, columns, reverse, stride, whole, own], dtype=dtype, threads=threads)
     before = states[:, :hidden]
     if not whole:
         before = np.concatenate([before[batch:], h0] if reverse else [h0, before[:-batch]])
-    other = dhidden if two_sides else dgates
+    other = np.concatenate([dgates[:, :columns - own], dhidden], axis=1) if two_sides else dgates
     exact = [x.T.astype("float64") @ dgates, before.T.astype("float64") @ other, dgates.sum(0, "float64"), other.sum(0, "float64")]
     return found, exact
 

@@ -33,7 +33,8 @@ typedef struct fn_cell_gradient {
     const void *more;           /* added to dh first, or NULL */
     int64_t rs_more;
     void *dh, *dc;              /* rows `n` apart; in the gradients of h and c, out that of c' and a GRU's direct one of h' */
-    void *dgates, *dhidden;     /* of the sums; of a GRU's hidden-side sums; rows rs_gates apart */
+    void *dgates;               /* of the sums, rows rs_gates apart */
+    void *dhidden;              /* of the hidden side of a GRU's n, rows `width` apart: r and z have those of dgates */
 } fn_cell_gradient;
 
 /* sums of one row, weights unpacked: per gate n <= lanes columns of b, gates `width` apart there and in the bias. */

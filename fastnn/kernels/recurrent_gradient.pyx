@@ -8,8 +8,8 @@ from libc.string cimport memcpy, memset
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
 from fastnn.kernels.recurrent cimport *
 
-# Slots: gates activated; dgates: gradients of the sums; dh: gradient of h per row or absent; dhidden: a GRU's hidden sums;
-# dh_total: with a projection, the whole gradient of h per row.
+# Slots: gates activated; dgates: gradients of the sums; dh: gradient of h per row or absent; dhidden: the hidden side of a GRU's n,
+# where it differs from dgates; dh_total: with a projection, the whole gradient of h per row.
 cdef enum:
     GATES, W_HH, H0, C0, PROJECTION, SIZES, H, C, DH, DH_LAST, DC_LAST, DH0, DC0, DGATES, DHIDDEN, DH_TOTAL
 
@@ -53,11 +53,18 @@ cdef void pack(const Backward* l, int64_t K, int64_t N, const void* weight, int6
         l.s.gemm.pack(K, columns, <const char*>weight + n * column * e, row, column, panels + n * K * e, l.width)
 
 
-cdef void product(const Backward* l, int64_t M, int64_t N, int64_t K, const void* a, const char* panels, char* c, bint load) noexcept nogil:
-    cdef int64_t i, n, e = l.s.element
+cdef void product(const Backward* l, int64_t M, int64_t N, int64_t K, const char* a, const char* panels, char* c, bint load,
+                  int64_t split, const char* rest) noexcept nogil:
+    """c (+)= a times the panels; of a GRU, from column `split` on a is `rest`."""
+    cdef int64_t i, n, columns, e = l.s.element
+    cdef const char* panel
     for i in range(ceil_div(N, l.width)):
         n = i * l.width
-        strip(&l.s, M, min(l.width, N - n), K, a, K, panels + n * K * e, l.width, True, c + n * e, N, load, NULL)
+        columns = min(l.width, N - n)
+        panel = panels + n * K * e
+        strip(&l.s, M, columns, split, a, K, panel, l.width, True, c + n * e, N, load, NULL)
+        if split < K:
+            strip(&l.s, M, columns, K - split, rest, K - split, panel + split * l.width * e, l.width, True, c + n * e, N, True, NULL)
 
 
 cdef void backward(fn_call* call) noexcept nogil:
@@ -129,12 +136,12 @@ cdef void backward_step(const Backward* l, const Walk* w, int64_t begun, char* s
                 s.cell.add(s.P, more + b * call.size[DH_STRIDE] * e, dh + b * h_bytes)
             more = NULL
         memcpy(<char*>call.slot[DH_TOTAL] + row * h_bytes, dh, w.active * h_bytes)
-        product(l, w.active, s.H, s.P, dh, l.projection, up, False)
+        product(l, w.active, s.H, s.P, dh, l.projection, up, False, s.P, NULL)
     gradients(l, w, 0, w.carried, up, dc, more)
     gradients(l, w, w.carried, w.active - w.carried, up, dc, more)
     if w.carried or call.slot[DH0] != NULL:
-        product(l, w.active, s.P, width, <char*>call.slot[DHIDDEN if s.kind == GRU else DGATES] + row * width * e, l.weight, dh,
-                s.kind == GRU)
+        product(l, w.active, s.P, width, <char*>call.slot[DGATES] + row * width * e, l.weight, dh, s.kind == GRU,
+                2 * s.H if s.kind == GRU else width, <char*>call.slot[DHIDDEN] + row * s.H * e if s.kind == GRU else NULL)
     # The rows that started from h0, c0 here: their gradients are complete.
     b = w.start + w.carried
     if call.slot[DH0] != NULL:
@@ -166,7 +173,7 @@ cdef void gradients(const Backward* l, const Walk* w, int64_t offset, int64_t M,
         g.rs_before = s.H
         s.cell.lstm_gradient(&g)
     elif s.kind == GRU:
-        g.dhidden = <char*>call.slot[DHIDDEN] + row * width * e
+        g.dhidden = <char*>call.slot[DHIDDEN] + row * s.H * e
         if offset < w.carried:
             g.before, g.rs_before = <char*>call.slot[H] + before * s.h_stride * e, s.h_stride
         else:

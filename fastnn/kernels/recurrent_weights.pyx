@@ -14,13 +14,14 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
         const fn_gemm_table* gemm[2]
 
-# Slots: before: the layer's output, or with size WHOLE the state before every row; dhidden: of a GRU, its hidden side.
+# Slots: before: the layer's output, or with size WHOLE the state before every row; dhidden: of a GRU, the last OWN columns of the
+# hidden side; the others are those of dgates.
 # Gradients lie as (in, out).
 cdef enum:
     X, BEFORE, H0, DGATES, DHIDDEN, DW_IH, DW_HH, DB_IH, DB_HH
 
 cdef enum:
-    ROWS, BATCH, INPUTS, WIDTH, COLUMNS, REVERSE, H_STRIDE, WHOLE
+    ROWS, BATCH, INPUTS, WIDTH, COLUMNS, REVERSE, H_STRIDE, WHOLE, OWN
 
 cdef enum:
     DEEP = 192                  # rows of x, h and dgates that are multiplied at a time
@@ -46,7 +47,6 @@ cdef struct Weights:
 cdef struct Task:
     bint hidden_only, biases
     int64_t first, last, split, strip, end
-    const char* dgates
     char* panels                # of dgates
     char* copy                  # of x and h
     char* sums
@@ -101,7 +101,6 @@ cdef void weights_task(void* context, int64_t number, int worker) noexcept nogil
     t.split = clamp(w.inputs - t.first, t.last - t.first)
     t.strip, t.end = group * w.group, min((group + 1) * w.group, w.strips)
     t.biases = piece == 0 and w.call.slot[DB_IH] != NULL
-    t.dgates = <const char*>w.call.slot[DHIDDEN if t.hidden_only else DGATES]
     t.panels = <char*>w.call.scratch + worker * w.worker_bytes
     t.copy = t.panels + w.group * w.panel_bytes
     t.sums = t.copy + w.copy_bytes
@@ -128,9 +127,9 @@ cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexc
     for strip in range(t.strip, t.end):
         column = strip * w.width
         s.n = min(w.width, w.columns - column)
-        s.b, s.rsb = t.dgates + (k * w.columns + column) * e, w.columns
-        if w.columns > w.width or s.n % w.gemm.lanes:
-            w.gemm.pack(K, s.n, s.b, w.columns, 1, panel, w.width)
+        s.b, s.rsb = <char*>call.slot[DGATES] + (k * w.columns + column) * e, w.columns
+        if t.hidden_only or w.columns > w.width or s.n % w.gemm.lanes:
+            right_side(w, t, k, K, column, s.n, panel)
             s.b, s.rsb, s.padded = panel, w.width, True
         multiply(w, &s, &x, sums)
         multiply(w, &s, &h, sums + t.split * w.sums_stride * e)
@@ -153,6 +152,18 @@ cdef void write_out(const Weights* w, const Task* t) noexcept nogil:
                     <char*>call.slot[DW_HH] + (below * w.columns + column) * e, w.columns)
     if t.biases and w.sides == 1:
         memcpy(<char*>call.slot[DB_HH] + column * e, <char*>call.slot[DB_IH] + column * e, n * e)
+
+
+cdef void right_side(const Weights* w, const Task* t, int64_t k, int64_t K, int64_t column, int64_t n, char* panel) noexcept nogil:
+    """K rows of n columns into a panel: of dgates, then of what the hidden side has of its own."""
+    cdef int64_t e = w.element, own = w.call.size[OWN], shared = n
+    if t.hidden_only:
+        shared = clamp(w.columns - own - column, n)
+    if shared:
+        w.gemm.pack(K, shared, <char*>w.call.slot[DGATES] + (k * w.columns + column) * e, w.columns, 1, panel, w.width)
+    if shared < n:
+        w.gemm.pack(K, n - shared, <char*>w.call.slot[DHIDDEN] + (k * own + column + shared - (w.columns - own)) * e, own, 1,
+                    panel + shared * e, w.width)
 
 
 cdef void left_side(const Weights* w, fn_gemm_strip* s, const char* a, int64_t stride, int64_t M, char* copy) noexcept nogil:

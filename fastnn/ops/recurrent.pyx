@@ -134,9 +134,9 @@ cdef int backward_direction(Layer layer, int d, np.ndarray dout, np.ndarray dh_l
     cdef list w = layer.weights[d]
     cdef int typenum = np.PyArray_TYPE(layer.x)
     cdef int64_t width = GATES[layer.kind] * layer.H
-    cdef np.ndarray dgates = empty_2d(layer.rows, width, typenum), dhidden = dgates, dh_total = None
+    cdef np.ndarray dgates = empty_2d(layer.rows, width, typenum), dhidden = None, dh_total = None
     if layer.kind == GRU:
-        dhidden = empty_2d(layer.rows, width, typenum)
+        dhidden = empty_2d(layer.rows, layer.H, typenum)
     if w[4] is not None:
         dh_total = empty_2d(layer.rows, layer.P, typenum)
     begin(&L, RECURRENT_GRADIENT, fn_dtype_of(dgates))
@@ -158,7 +158,7 @@ cdef int backward_direction(Layer layer, int d, np.ndarray dout, np.ndarray dh_l
     put(&L, 11, part(layer, dh0, d))
     put(&L, 12, part(layer, dc0, d))
     put(&L, 13, dgates)
-    put(&L, 14, dhidden if layer.kind == GRU else None)
+    put(&L, 14, dhidden)
     put(&L, 15, dh_total)
     launch(&L)
     if dx is not None:
@@ -191,6 +191,7 @@ cdef int weight_gradients(Layer layer, int d, np.ndarray dgates, np.ndarray dhid
     L.call.size[0], L.call.size[1], L.call.size[2], L.call.size[3] = layer.rows, layer.B, layer.inputs, layer.P
     L.call.size[4], L.call.size[5], L.call.size[6] = columns_of, d, layer.directions * layer.P
     L.call.size[7] = layer.sizes is not None
+    L.call.size[8] = layer.H
     L.call.flops = 2.0 * layer.rows * (layer.inputs + layer.P) * columns_of
     L.call.bytes = <double>np.PyArray_ITEMSIZE(dgates) * (layer.rows * (layer.inputs + layer.P + columns_of)
                                                           + (layer.inputs + layer.P) * columns_of)
@@ -198,7 +199,7 @@ cdef int weight_gradients(Layer layer, int d, np.ndarray dgates, np.ndarray dhid
     put(&L, 1, before)
     put(&L, 2, part(layer, layer.h0, d))
     put(&L, 3, dgates)
-    put(&L, 4, dhidden if layer.kind == GRU else None)
+    put(&L, 4, dhidden)
     put(&L, 5, ih)
     put(&L, 6, hh)
     put(&L, 7, b_ih)
