@@ -22,7 +22,7 @@ def options_of(arguments):
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="cases whose 'group name' it finds")
     parser.add_argument("--peers", type=lambda s: [p for p in s.split(",") if p], help=f"of {','.join(PEERS)}; default: those installed")
     parser.add_argument("--threads", type=positive, nargs="+", help="default: 2; 1 as well where a bar asks for it")
-    parser.add_argument("--rounds", type=positive, help="default: 6; 2 with --quick")
+    parser.add_argument("--rounds", type=positive, help="default: 5; 2 with --quick")
     parser.add_argument("--resume", metavar="RUN.json", help="take what this file has and measure only the rest")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here instead of " + str(KEPT.relative_to(ROOT)))
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="ratios as bars; FILE-roofline.png beside it")

@@ -169,7 +169,8 @@ CONVOLUTION = [
     Bar(4, "depthwise 3x3 against torch, least", from_cases("conv", "depthwise .*", "torch"), least=1.5),
     Bar(4, "pooling and batch norm on large maps against torch, geometric mean",
         from_cases("pool|norm", "(max|average|adaptive|batch norm maps) .*", "torch", "mean"), least=1.5),
-    Bar(4, "pooling forward on large maps, bytes moved, of the memory bandwidth, least", from_cases("pool", ".* forward", "memory"), least=0.85),
+    Bar(4, "pooling forward on large maps, bytes moved, of the memory bandwidth, least", from_cases("pool", ".* forward", "memory"),
+        least=0.85),
     Bar(4, "batch norm eval and train, fraction of the copy bandwidth, least",
         from_cases("norm", "batch norm maps (eval|train)", "fraction"), least=0.85),
     *(Bar(4, f"compiled step {name} against torch eager", from_cases("train", name, "torch"), least=least)

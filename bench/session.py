@@ -71,7 +71,7 @@ class Session:
     def __init__(self, options, say=print):
         self.options, self.say = options, say
         self.groups = options.groups or ALL
-        self.rounds = options.rounds or (2 if options.quick else 6)
+        self.rounds = options.rounds or (2 if options.quick else 5)
         self.turns = 1 if options.quick else TURNS
         self.budget = 0.01 if options.quick else SECONDS
         self.peers, lines = chosen_peers(options.peers)
