@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-import fastnn.kernels.gemm  # declares the kernels
+# Imported for what they declare: `call` finds kernels by name.
+import fastnn.kernels.gemm
 import fastnn.kernels.selection
 import fastnn.kernels.statistics
 import fastnn.kernels.update  # noqa: F401
