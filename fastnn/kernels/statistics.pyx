@@ -95,7 +95,7 @@ cdef int64_t contrast_step_scratch(const fn_call* call) noexcept nogil:
     return s.product.end - <char*>call.scratch
 
 cdef void contrast_step_run(fn_call* call) noexcept nogil:
-    """What contrast_statistics and sgd on the weight by dw would do, to the bit; wide rows of dw pass through the scratch, others not even there."""
+    """What contrast_statistics and sgd on the weight by dw would do, to the bit; wide rows of dw pass through the scratch only."""
     cdef Statistics s = step_of(call, threads_for(call))
     cdef Product* p = &s.product
     cdef fn_coefficients* k = &p.coefficients
