@@ -75,7 +75,7 @@ def test_statistics(shape, dtype):
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (10, 10, 784, 256), (100, 100, 784, 130), (7, 9, 13, 17), (301, 2, 33, 300),
                                    (3, 5, 70, 9), (900, 1000, 300, 70), (2, 2, 9, 5000)], ids=str)
 def test_a_step_by_the_statistics_has_the_bits_of_both(shape, dtype):
-    """Few ones pass by tiles, more rows than a stretch and wide rows by the gradient's memory, many values by the dense product."""
+    """Few ones step from registers, more rows than a stretch by the gradient's memory before that, many values by the dense product."""
     rng = np.random.default_rng(3)
     rows, samples, visible, hidden = shape
     p, q = rng.random((rows, hidden)).astype(dtype), rng.random((samples, hidden)).astype(dtype)

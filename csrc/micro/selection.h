@@ -6,6 +6,8 @@
 #ifndef FN_SELECTION_H
 #define FN_SELECTION_H
 
+#include "update.h"
+
 typedef struct fn_selection_table {
     int panel;                  /* columns for which `combine` is at its best, a few vectors */
     /* Words of n elements in a row, and of 16 (or fewer) rows of n columns, `step` apart; are all elements 0 or 1? */
@@ -23,6 +25,11 @@ typedef struct fn_selection_table {
      * columns of b, up to `panel` of them, may be read. */
     void (*combine)(int64_t rows, const int32_t *starts, int64_t step, const int32_t *at, int64_t room, const void *value,
                     const void *b, int64_t rsb, int roomy, int64_t columns, const void *bias, int load, void *c, int64_t rsc);
+    /* In place of the last stretch's storing: the plain step (sgd of ../update.def) of p, rsc apart as c is, by those sums; c is only
+     * read.  still: a row without any t, of this call or of those before, leaves its row of p alone. */
+    void (*combine_sgd)(int64_t rows, const int32_t *starts, int64_t step, const int32_t *at, int64_t room, const void *value,
+                        const void *b, int64_t rsb, int roomy, int64_t columns, int load, const void *c, int64_t rsc,
+                        const fn_coefficients *k, int still, void *p);
     void (*scaled)(int64_t columns, const void *x, double factor, void *y);    /* y = factor x */
 } fn_selection_table;
 

@@ -20,6 +20,9 @@ cdef extern from "fastnn.h" nogil:
         void (*combine)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, int64_t room, const void* value,
                         const void* b, int64_t rsb, int roomy, int64_t columns, const void* bias, int load, void* c,
                         int64_t rsc) noexcept nogil
+        void (*combine_sgd)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, int64_t room, const void* value,
+                            const void* b, int64_t rsb, int roomy, int64_t columns, int load, const void* c, int64_t rsc,
+                            const fn_coefficients* k, int still, void* p) noexcept nogil
         void (*scaled)(int64_t columns, const void* x, double factor, void* y) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_gemm_table* gemm[2]

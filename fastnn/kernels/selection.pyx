@@ -10,14 +10,6 @@ from libc.string cimport memcpy, memset
 from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 
-cdef extern from *:
-    """
-    static inline void fn_fetch(const char *p, int64_t bytes) {
-        for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 1);
-    }
-    """
-    void fn_fetch(const char* p, int64_t bytes) noexcept nogil
-
 cdef enum:
     FIRST_LEVEL = 24576         # bytes of the rows of B, or of their sums, that a panel keeps in the cache
     PANEL_BYTES = 61440         # beyond the first level, where few ones are: each stretch of K costs a wrong guess of a count
@@ -25,8 +17,6 @@ cdef enum:
     FEW_USES = 4                # selections of a row of B for which a copy into a panel does not pay
     PARTS = 4                   # stretches of K, where a product of few rows is cut by them: all of B that a thread reads is its own
     FEW_ROWS = 64
-    TILE_BYTES = 16384          # rows of C that stay in the cache on their way into an update: so many bytes and rows at most
-    TILE_ROWS = 16
 
 # How the sums are formed.
 cdef enum: DENSE, ROWS, SUMS
@@ -178,7 +168,7 @@ cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcep
     if p.parted:
         combine_rows(p, piece, s, b, rs, NULL, False, p.parts + s * p.count * p.N * p.item, p.N)
     elif p.update != NULL and s == p.stretches - 1:
-        combine_and_update(p, piece, s, b, rs, panel + p.spare_bytes - TILE_BYTES)
+        combine_and_step(p, piece, s, b, rs)
     else:
         combine_rows(p, piece, s, b, rs, bias, s > 0, p.c + ((p.first + piece.first) * p.N + piece.column) * p.item, p.N)
 
@@ -190,29 +180,13 @@ cdef inline void combine_rows(Product* p, const Piece* piece, int64_t s, const c
                       piece.columns, bias, load, c, rsc)
 
 
-cdef void combine_and_update(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, char* tile) noexcept nogil:
-    """A few rows of the product at a time, and the parameter's step by them: they never leave the first-level cache."""
-    cdef int64_t bytes = piece.columns * p.item, r, at, last = piece.first + piece.count
-    cdef const int32_t* ends
-    cdef Piece few = piece[0]
-    cdef bint through_c = s > 0 or bytes > TILE_BYTES
-    cdef char* c = tile
-    cdef int64_t rsc = piece.columns
-    few.count = max(1, min(TILE_ROWS, TILE_BYTES // max(1, bytes)))
-    while few.first < last:
-        few.count = min(few.count, last - few.first)
-        at = ((p.first + few.first) * p.N + few.column) * p.item
-        if through_c:
-            c, rsc = p.c + at, p.N
-        if piece.columns < p.N:             # pieces of rows that no hardware prefetcher foresees
-            for r in range(few.count):
-                fn_fetch(p.parameter + at + r * p.N * p.item, bytes)
-        combine_rows(p, &few, s, b, rs, NULL, s > 0, c, rsc)
-        for r in range(few.count):
-            ends = p.starts + (few.first + r) * (p.stretches + 1)
-            if not p.still or ends[p.stretches] > 0:
-                p.update(piece.columns, &p.coefficients, p.parameter + at + r * p.N * p.item, c + r * rsc * p.item, NULL)
-        few.first += few.count
+cdef inline void combine_and_step(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs) noexcept nogil:
+    """The parameter's step by the sums, straight from registers."""
+    cdef int64_t at = ((p.first + piece.first) * p.N + piece.column) * p.item
+    p.kernels.combine_sgd(piece.count, p.starts + piece.first * (p.stretches + 1) + s, p.stretches + 1, p.at + piece.first * p.room,
+                          p.room, NULL if p.binary else p.values + piece.first * p.room * p.item, b, rs,
+                          not p.in_place or p.samples != NULL, piece.columns, s > 0, p.c + at, p.N, &p.coefficients, p.still,
+                          p.parameter + at)
 
 
 cdef void update_block(void* context, int64_t block, int worker) noexcept nogil:

@@ -40,7 +40,7 @@ cdef Statistics statistics_of(const fn_call* call, int threads) noexcept nogil:
 
 
 cdef Statistics step_of(const fn_call* call, int threads) noexcept nogil:
-    """The same for a step: slot 5 is the weight, and its gradient, where it cannot be passed on by tiles, lies in the scratch."""
+    """The same for a step: slot 5 is the weight, and the sums of all stretches but the last, or of the dense product, lie in the scratch."""
     cdef Statistics s = statistics_of(call, threads)
     s.product.c = s.product.end
     s.product.end += padded(s.product.M * s.product.N * s.product.item)
@@ -95,7 +95,7 @@ cdef int64_t contrast_step_scratch(const fn_call* call) noexcept nogil:
     return s.product.end - <char*>call.scratch
 
 cdef void contrast_step_run(fn_call* call) noexcept nogil:
-    """What contrast_statistics and sgd on the weight by dw would do, to the bit; wide rows of dw pass through the scratch only."""
+    """What contrast_statistics and sgd on the weight by dw would do, to the bit."""
     cdef Statistics s = step_of(call, threads_for(call))
     cdef Product* p = &s.product
     cdef fn_coefficients* k = &p.coefficients
