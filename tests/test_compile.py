@@ -1,5 +1,4 @@
 """Compiled steps and modules: the same bits as the eager loop, for every layer, loss and optimizer, and what they refuse."""
-import itertools
 import subprocess
 import sys
 import threading
@@ -8,71 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compile_runs import OPTIMIZERS, Residual, assert_equal_runs, batches, classifier, optimizer_for, train
 
 import fastnn
 from fastnn import nn, optim
 from fastnn.core import storage
 from fastnn.core.plan import NotCapturedError, place_buffers
-
-OPTIMIZERS = {
-    "SGD": dict(lr=0.05), "SGD nesterov": dict(lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3), "Adagrad": dict(lr=0.05),
-    "Adadelta": dict(), "RMSprop": dict(lr=1e-3, momentum=0.5, centered=True), "Adam": dict(lr=1e-2),
-    "AdamW": dict(lr=1e-2, amsgrad=True), "Adamax": dict(), "NAdam": dict(), "RAdam": dict(lr=1e-2), "ASGD": dict(lr=0.05),
-    "Rprop": dict(),
-}
-
-
-def classifier(activation=nn.ReLU):
-    return nn.Sequential(nn.Linear(20, 33), nn.BatchNorm1d(33), activation(), nn.Dropout(0.3), nn.Linear(33, 17), activation(),
-                         nn.LayerNorm(17), nn.Linear(17, 5))
-
-
-class Residual(nn.Module):
-    """A branch, a shared weight and Python control flow that does not depend on values."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.shared, self.last = nn.Linear(20, 16), nn.Linear(16, 16), nn.Linear(16, 5)
-        self.scale = nn.Parameter(fastnn.ones(16))
-
-    def forward(self, x):
-        h = self.first(x).tanh()
-        for _ in range(3):
-            h = h + self.shared(h).sigmoid() * self.scale - 0.5 * h / 3.0
-        return self.last(h)
-
-
-def optimizer_for(model, name="Adam"):
-    return getattr(optim, name.split()[0])(model.parameters(), **OPTIMIZERS[name])
-
-
-def batches(n, rows=24, features=20, classes=5, seed=0):
-    rng = np.random.default_rng(seed)
-    return [(fastnn.from_numpy(rng.standard_normal((rows, features), np.float32)), fastnn.from_numpy(rng.integers(0, classes, rows)))
-            for _ in range(n)]
-
-
-def train(make, data, compiled, optimizer="Adam", loss=None, threads=2, **options):
-    """Losses of a run and the final state, by the eager loop or the compiled step."""
-    before = fastnn.get_num_threads()
-    fastnn.set_num_threads(threads)
-    try:
-        fastnn.manual_seed(3)
-        model = make()
-        opt, loss_fn = optimizer_for(model, optimizer), loss or nn.CrossEntropyLoss()
-        step = fastnn.compile(model, loss_fn, opt, fullgraph=True, **options)
-        losses = []
-        for x, y in data:
-            losses.append(step(x, y).item() if compiled else step._run([x, y])[0].item())
-        return losses, {k: v.numpy().copy() for k, v in model.state_dict().items()}, step
-    finally:
-        fastnn.set_num_threads(before)
-
-
-def assert_equal_runs(a, b):
-    assert a[0] == b[0]
-    for name in a[1]:
-        np.testing.assert_array_equal(a[1][name], b[1][name], err_msg=name)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -131,34 +71,6 @@ def test_float64():
     rng = np.random.default_rng(2)
     data = [(fastnn.from_numpy(rng.standard_normal((8, 20))), fastnn.from_numpy(rng.integers(0, 5, 8))) for _ in range(6)]
     assert_equal_runs(train(lambda: classifier().double(), data, False), train(lambda: classifier().double(), data, True))
-
-
-def test_changes_between_steps_are_seen():
-    """Learning rate, scheduler, mode, freezing, load_state_dict, another batch shape: as the eager loop."""
-    def run(compiled):
-        fastnn.manual_seed(0)
-        model, data = classifier(), batches(60)
-        opt = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        scheduler = optim.lr_scheduler.StepLR(opt, 5, 0.5)
-        step = fastnn.compile(model, nn.CrossEntropyLoss(), opt, fullgraph=True)
-        start, losses = {k: v.numpy().copy() for k, v in model.state_dict().items()}, []
-        for i, (x, y) in enumerate(data):
-            if i == 20:
-                opt.param_groups[0]["lr"] = 0.03
-            if i == 25:
-                model.eval()
-            if i == 32:
-                model.train()
-                model[0].requires_grad_(False)
-            if i == 40:
-                model[0].requires_grad_(True)
-                model.load_state_dict({k: fastnn.from_numpy(v.copy()) for k, v in start.items()})
-            if i % 7 == 6:
-                x, y = x[:5], y[:5]
-            losses.append(step(x, y).item() if compiled else step._run([x, y])[0].item())
-            scheduler.step()
-        return losses, {k: v.numpy().copy() for k, v in model.state_dict().items()}
-    assert_equal_runs(run(False), run(True))
 
 
 def test_parameters_stay_the_same_live_arrays_and_gradients_show():
@@ -272,64 +184,6 @@ def test_what_cannot_be_captured_runs_eagerly_after_one_warning():
             strict(x, y)
 
 
-def test_inference_equals_eager_and_keeps_its_results():
-    fastnn.manual_seed(0)
-    model, data = classifier().eval(), batches(8)
-    compiled = fastnn.compile(model)
-    with fastnn.no_grad():
-        results = [compiled(x) for x, _ in data]
-        for (x, _), y in zip(data, results):
-            np.testing.assert_array_equal(model(x).numpy(), y.numpy())
-        assert compiled(data[0][0].numpy()).shape == (24, 5)
-
-
-def test_inference_with_several_inputs_and_outputs():
-    class Pair(nn.Module):
-        def forward(self, a, b):
-            return {"sum": a + b, "list": [a * b, (a - b).tanh()]}
-    compiled = fastnn.compile(Pair(), fullgraph=True)
-    a, b = fastnn.randn(3, 4), fastnn.randn(3, 4)
-    with fastnn.no_grad():
-        for _ in range(5):
-            answer = compiled(a, b)
-            np.testing.assert_array_equal(answer["sum"].numpy(), (a + b).numpy())
-            np.testing.assert_array_equal(answer["list"][1].numpy(), (a - b).tanh().numpy())
-
-
-def test_module_forward_and_backward_as_one_node():
-    """User-written loop over a compiled module: gradients of parameters and inputs equal eager's."""
-    def run(compiled):
-        fastnn.manual_seed(0)
-        model = classifier()
-        call = fastnn.compile(model, fullgraph=True) if compiled else model
-        opt, gradients, losses = optimizer_for(model, "SGD"), [], []
-        for x, y in batches(8):
-            x = fastnn.from_numpy(x.numpy()).requires_grad_()
-            opt.zero_grad()
-            loss = nn.functional.cross_entropy(call(x * 2), y)
-            loss.backward()
-            opt.step()
-            losses.append(loss.item())
-            gradients.append(x.grad.numpy().copy())
-        return losses, {**{k: v.numpy().copy() for k, v in model.state_dict().items()}, **dict(enumerate(gradients))}
-    assert_equal_runs(run(False), run(True))
-
-
-def test_two_forwards_before_a_backward():
-    fastnn.manual_seed(0)
-    model = nn.Sequential(nn.Linear(20, 8), nn.Tanh(), nn.Linear(8, 1))
-    call = fastnn.compile(model, fullgraph=True)
-    data = [x for x, _ in batches(2)]
-    for _ in range(6):
-        model.zero_grad()
-        (call(data[0]).sum() + 3 * call(data[1]).sum()).backward()
-        found = [p.grad.numpy().copy() for p in model.parameters()]
-        model.zero_grad()
-        (model(data[0]).sum() + 3 * model(data[1]).sum()).backward()
-        for a, p in zip(found, model.parameters()):
-            np.testing.assert_allclose(a, p.grad.numpy(), rtol=1e-5, atol=1e-6)
-
-
 def test_threads_on_one_plan_are_serialised():
     model = classifier()
     step = fastnn.compile(model, nn.CrossEntropyLoss(), optimizer_for(model), fullgraph=True)
@@ -362,139 +216,6 @@ def test_explain_names_calls_and_memory():
     for word in ("matmul", "batch_norm", "adam", "arena", "kernel calls"):
         assert word in text
     assert "at least" in step.explain(peak=1e11, bandwidth=4e10)
-
-
-def test_relu_behind_a_product_is_joined():
-    step = fastnn.compile(model := classifier(), nn.CrossEntropyLoss(), optimizer_for(model))
-    for x, y in batches(4):
-        step(x, y)
-    assert "matmul + relu" in step.explain()        # the second one; the first has a batch norm before it
-
-
-# Every way a convolution is computed stores through another tile: thin input, gathered, Winograd of both sizes, depthwise, 1x1.
-CONVOLUTIONS = {
-    "thin": ((3, 2, 9, 11), lambda: nn.Conv2d(2, 13, 3, stride=2)),
-    "gathered": ((3, 20, 9, 11), lambda: nn.Conv2d(20, 13, 3, stride=2, padding=1)),
-    "winograd": ((4, 64, 14, 14), lambda: nn.Conv2d(64, 48, 3, padding=1)),
-    "phased": ((3, 3, 41, 38), lambda: nn.Conv2d(3, 35, 7, stride=2, padding=3)),
-    "depthwise": ((3, 24, 9, 11), lambda: nn.Conv2d(24, 24, 3, padding=1, groups=24)),
-    "pointwise": ((3, 40, 9, 11), lambda: nn.Conv2d(40, 35, 1)),
-    "groups without bias": ((2, 36, 7), lambda: nn.Conv1d(36, 14, 3, groups=2, bias=False)),
-    "three axes": ((2, 5, 4, 6, 5), lambda: nn.Conv3d(5, 18, 2)),
-}
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("kind", CONVOLUTIONS)
-def test_relu_behind_a_convolution_is_joined(kind, threads):
-    shape, layer = CONVOLUTIONS[kind]
-    rng = np.random.default_rng(5)
-
-    def make():
-        return nn.Sequential(layer(), nn.ReLU())
-
-    for dtype in (np.float32, np.float64):
-        target = make()(fastnn.zeros(*shape)).shape
-        data = [tuple(fastnn.from_numpy(rng.standard_normal(s).astype(dtype)) for s in (shape, target)) for _ in range(4)]
-        runs = [train(lambda: make().to(data[0][0].dtype), data, compiled, loss=nn.MSELoss(), threads=threads)
-                for compiled in (False, True)]
-        assert_equal_runs(*runs)
-        assert "convolution + relu" in runs[1][2].explain()
-
-
-def test_relu_behind_a_convolution_keeps_nan_and_minus_zero():
-    layer = nn.Conv2d(1, 2, 1, bias=False)
-    with fastnn.no_grad():
-        layer.weight.copy_(fastnn.tensor([1.0, -1.0]).reshape(2, 1, 1, 1))
-    x = fastnn.tensor([[-0.0, 0.0, float("nan")], [float("inf"), -float("inf"), 2.0]]).reshape(1, 1, 2, 3)
-    model = nn.Sequential(layer, nn.ReLU()).eval()
-    compiled = fastnn.compile(model)
-    with fastnn.no_grad():
-        expected = model(x).numpy()
-        for _ in range(4):
-            y = compiled(x).numpy()
-            np.testing.assert_array_equal(y, expected)
-            np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))
-    assert "convolution + relu" in compiled.explain()
-
-
-class Tail(nn.Module):
-    """A convolution and what residual networks put behind it."""
-
-    def __init__(self, layer, channels, affine, turned):
-        super().__init__()
-        norm = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[layer.weight.ndim]
-        self.layer, self.norm, self.turned = layer, norm(channels, affine=affine), turned
-
-    def forward(self, x, r):
-        r = 2 * r
-        y = self.norm(self.layer(x))
-        return (r + y if self.turned else y + r).relu()
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("kind", CONVOLUTIONS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_norm_sum_and_relu_behind_a_convolution_are_joined(kind, threads, dtype):
-    shape, layer = CONVOLUTIONS[kind]
-    rng = np.random.default_rng(5)
-    before = fastnn.get_num_threads()
-    try:
-        fastnn.set_num_threads(threads)
-        for affine, turned in itertools.product((True, False), repeat=2):
-            fastnn.manual_seed(2)
-            convolution = layer()
-            model = Tail(convolution, convolution.out_channels, affine, turned).to(fastnn.from_numpy(np.zeros(1, dtype)).dtype)
-            x = fastnn.from_numpy(rng.standard_normal(shape).astype(dtype))
-            r = convolution(x + 1).detach()     # in the layout of the sum's other operand
-            model(x, r)                     # running statistics
-            model.eval()
-            compiled = fastnn.compile(model)
-            with fastnn.no_grad():
-                for _ in range(5):
-                    np.testing.assert_array_equal(compiled(x, r).numpy(), model(x, r).numpy())
-                    model.norm.running_var += 0.5       # its values are read anew
-            joined = compiled.explain().splitlines()[0]
-            assert ("convolution + batch norm, convolution + sum, convolution + relu" in joined) == (convolution.groups == 1)
-    finally:
-        fastnn.set_num_threads(before)
-
-
-def test_norm_behind_a_convolution_that_is_read_again_is_not_joined():
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer, self.norm = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4)
-
-        def forward(self, x):
-            c = self.layer(x)
-            n = self.norm(c)
-            return (n + c) + (n + n)
-
-    model = Twice().eval()
-    compiled, x = fastnn.compile(model), fastnn.randn(2, 2, 5, 5)
-    with fastnn.no_grad():
-        for _ in range(5):
-            np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
-    assert "joined: nothing" in compiled.explain()
-
-
-def test_a_convolution_read_again_is_not_joined():
-    class Doubled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
-
-        def forward(self, x):
-            c = self.layer(x)
-            return self.last((c.relu() + 0.5 * c).mean((2, 3)))
-
-    rng = np.random.default_rng(6)
-    data = [(fastnn.from_numpy(rng.standard_normal((5, 1, 6, 6), np.float32)), fastnn.from_numpy(rng.integers(0, 3, 5)))
-            for _ in range(4)]
-    compiled = train(Doubled, data, True)
-    assert_equal_runs(train(Doubled, data, False), compiled)
-    assert "convolution + relu" not in compiled[2].explain()
 
 
 def test_compile_time_of_a_small_network():

@@ -1,5 +1,7 @@
 """A replayable step: kernel calls with every pointer resolved."""
 cimport numpy as np
+from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_type_lock
 from libc.stdint cimport int64_t
 
 from fastnn.core.guard cimport Guard
@@ -10,6 +12,12 @@ cdef struct Patch:
     int call, slot
     int which               # inputs first, then outputs
     int64_t offset
+
+# A tensor of the model, the array it had and whether it required a gradient, by borrowed pointers: Plan keeps them alive.
+cdef struct Held:
+    PyObject* tensor
+    PyObject* array
+    bint wanted
 
 cdef class Plan:
     cdef fn_call* calls
@@ -27,11 +35,12 @@ cdef class Plan:
     cdef list templates             # per output: (bytes from the start of its block, bytes of that, shape, strides, dtype)
     cdef list whole                 # per output: an array of its shape and dtype if a new C-contiguous array can take its place
     cdef list gradients             # (parameter, its gradient in the arena)
-    cdef object lock
+    cdef PyThread_type_lock lock
     cdef public object structure    # of the outputs, for whoever runs the plan
     cdef list expected              # per input: an array whose shape, strides and dtype a batch must have
     cdef list tensors, arrays       # parameters and buffers of the model, and the arrays they had
-    cdef list wanted                # ... and whether each required a gradient
+    cdef Held* held                 # the same again
+    cdef int held_count
     cdef Guard guard                # attributes of modules, options and state of the optimizer
     cdef list overlaps              # per pair of inputs: bytes from one to the other where they share memory, else None
     cdef list staging               # run_batches gathers rows here
@@ -40,7 +49,9 @@ cdef class Plan:
     cdef bint busy                  # the first part ran, the second is outstanding: the arena holds its state
     cdef readonly long progress     # batches done by run_batches
 
+    cdef int take(self) except -1                                   # the lock, signals being looked at meanwhile
     cdef bint fits(self, list given) except -1
+    cdef bint as_it_was(self) except -1
     cdef int apply_patches(self) noexcept nogil
     cdef int execute(self, int first, int stop) noexcept nogil       # number of the failed call, -1 for none
     cdef int fit_scratch(self) except -1

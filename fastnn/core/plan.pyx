@@ -5,10 +5,12 @@ Inputs and outputs of the step are the only pointers that change from run to run
 """
 cimport cython
 cimport numpy as np
+from cpython.object cimport PyObject
+from cpython.pythread cimport (
+    NOWAIT_LOCK, PY_LOCK_INTR, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
+    PyThread_type_lock)
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-
-import threading
 
 import numpy as np
 
@@ -26,6 +28,7 @@ np.import_array()
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
+    int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interruptible) nogil
 
 cdef extern from *:
     """
@@ -98,7 +101,9 @@ cdef class Plan:
         if recording.uncaptured:
             raise NotCapturedError("; ".join(dict.fromkeys(recording.uncaptured)))
         cdef int i
-        self.lock = threading.Lock()
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError
         self.input_count, self.output_count = len(recording.inputs), len(outputs)
         output_of = self.find_outputs(recording, outputs)
         fixed = self.find_gradients(recording, parameters)
@@ -124,15 +129,28 @@ cdef class Plan:
 
     def watch(self, tensors, guard):
         """The state this plan was recorded in: it fits only while these tensors keep their arrays and the guard holds."""
+        cdef int i
+        cdef Tensor t
         self.tensors = list(tensors)
         self.arrays = [(<Tensor>t).array for t in self.tensors]
-        self.wanted = [(<Tensor>t).requires for t in self.tensors]
         self.guard = guard
+        free(self.held)
+        self.held_count = 0
+        self.held = <Held*>calloc(len(self.tensors) + 1, sizeof(Held))
+        if self.held == NULL:
+            raise MemoryError
+        self.held_count = len(self.tensors)
+        for i in range(self.held_count):
+            t = self.tensors[i]
+            self.held[i] = Held(<PyObject*>t, <PyObject*>t.array, t.requires)
 
     def __dealloc__(self):
         free(self.calls)
         free(self.patches)
         free(self.bases)
+        free(self.held)
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
 
     def find_outputs(self, Recording recording, outputs):
         """{buffer number: output number}; remembers how to imitate each returned array."""
@@ -271,22 +289,36 @@ cdef class Plan:
                 return False
         if not overlap_as(given, self.overlaps):
             return False
-        return self.stands()
+        return self.as_it_was()
 
     def stands(self):
         """Is the model as it was when this plan was recorded?"""
+        return self.as_it_was()
+
+    cdef bint as_it_was(self) except -1:
         cdef int i
-        cdef Tensor t
-        for i in range(len(self.tensors)):
-            t = <Tensor>self.tensors[i]
-            if t.array is not self.arrays[i] or t.requires != <bint>self.wanted[i]:
+        cdef Held* held
+        for i in range(self.held_count):
+            held = &self.held[i]
+            if <PyObject*>(<Tensor>held.tensor).array != held.array or (<Tensor>held.tensor).requires != held.wanted:
                 return False
         return self.guard.holds()
+
+    cdef int take(self) except -1:
+        cdef int got
+        if PyThread_acquire_lock(self.lock, NOWAIT_LOCK):
+            return 0
+        while True:
+            with nogil:
+                got = PyThread_acquire_lock_timed(self.lock, -1, 1)
+            if got != PY_LOCK_INTR:
+                return 0
+            PyErr_CheckSignals()
 
     def attempt(self, tuple inputs):
         """Run on tensors or arrays if the plan fits them; None if it does not."""
         cdef list given = [(<Tensor>x).array if isinstance(x, Tensor) else as_tensor(x).array for x in inputs]
-        return self.run(*given) if self.fits(given) else None
+        return self.run_part(given, 0, self.count, 0, self.output_count) if self.fits(given) else None
 
     def run(self, *inputs):
         """Replay the step on arrays of the recorded shapes and strides; returns the output arrays."""
@@ -304,7 +336,8 @@ cdef class Plan:
         cdef int k, failed, shift = 0 if first == 0 else self.first_inputs
         cdef list outputs = []
         cdef char* arena = <char*>np.PyArray_DATA(self.arena)
-        with self.lock:
+        self.take()
+        try:
             if first == 0:
                 self.fit_scratch()
             for k in range(len(inputs)):
@@ -320,6 +353,8 @@ cdef class Plan:
             if failed >= 0:
                 self.raise_failure(failed)
             self.show_gradients()
+        finally:
+            PyThread_release_lock(self.lock)
         return outputs
 
     def run_batches(self, list data, order, long first, long stop, long batch_size, np.ndarray results):
@@ -341,7 +376,8 @@ cdef class Plan:
             rows = <int64_t*>np.PyArray_DATA(<np.ndarray>order)
             if self.staging is None:
                 self.staging = [empty_like(<np.ndarray>a) for a in self.expected]
-        with self.lock:
+        self.take()
+        try:
             self.fit_scratch()
             for k in range(self.input_count):
                 sources[k] = <char*>np.PyArray_DATA(<np.ndarray>data[k])
@@ -370,6 +406,8 @@ cdef class Plan:
             if failed >= 0:
                 self.raise_failure(failed)
             self.show_gradients()
+        finally:
+            PyThread_release_lock(self.lock)
         return b
 
     def make_output(self, int k):
@@ -389,7 +427,8 @@ cdef class Plan:
         cdef double before, now
         cdef np.ndarray total = np.zeros(self.count)
         cdef double* sums = <double*>np.PyArray_DATA(total)
-        with self.lock:
+        self.take()
+        try:
             self.fit_scratch()
             for k in range(self.input_count):
                 self.bases[k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
@@ -403,6 +442,8 @@ cdef class Plan:
                         now = seconds()
                         sums[i] += now - before
                         before = now
+        finally:
+            PyThread_release_lock(self.lock)
         del outputs
         return total * (1e9 / repeats)
 

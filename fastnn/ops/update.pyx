@@ -3,10 +3,11 @@
 cimport numpy as np
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 import numpy as np
 
+from fastnn.core.guard cimport tag_of
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport Storage, empty, empty_1d, empty_dense_like, is_dense, same_layout
 from fastnn.core.tensor cimport Tensor, wrap
@@ -19,6 +20,7 @@ np.import_array()
 
 # State that is one float32 number per parameter, whatever the parameter's dtype.
 SCALARS = frozenset(["step", "mu_product", "eta", "mu"])
+NUMBERS = (float, int, bool)        # options that are one of these, or a pair, change with their group only
 cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
 
 
@@ -53,26 +55,44 @@ cdef dict known = {}
 cdef dict options = {family: tuple(names.split()) for family, names in HYPER.items()}
 
 
-def refresh(str family, list groups, list hypers):
-    """Write every group's options, which the user may have changed, into its array, where the kernels read them."""
-    cdef int g, i
+cdef class Options:
+    """A group's options where its kernels read them."""
+    cdef np.ndarray array
     cdef dict group
-    cdef tuple names = options[family]
-    cdef double* h
-    while len(hypers) < len(groups):
-        hypers.append(np.zeros(HYPER_LENGTH))
-    for g in range(len(groups)):
-        group = groups[g]
-        h = <double*>np.PyArray_DATA(<np.ndarray>hypers[g])
-        i = 0
+    cdef uint64_t tag           # of the group when they were written; 0 where one of them can change while the group does not
+
+    cdef int write(self, dict group, tuple names) except -1:
+        cdef double* h = <double*>np.PyArray_DATA(self.array)
+        cdef bint plain = True
+        cdef int i = 0
         for name in names:
             value = group.get(name, 0)
             if isinstance(value, tuple) or isinstance(value, list):
+                plain = plain and type(value) is tuple and type(value[0]) in NUMBERS and type(value[1]) in NUMBERS
                 h[i], h[i + 1] = value[0], value[1]
                 i += 2
             else:
+                plain = plain and type(value) in NUMBERS
                 h[i] = value
                 i += 1
+        self.group, self.tag = group, tag_of(<PyObject*>group) if plain else 0
+        return 0
+
+
+def refresh(str family, list groups, list hypers):
+    """Write every group's options, which the user may have changed, into its array, where the kernels read them."""
+    cdef int g
+    cdef dict group
+    cdef Options own
+    while len(hypers) < len(groups):
+        own = Options()
+        own.array = np.zeros(HYPER_LENGTH)
+        hypers.append(own)
+    for g in range(len(groups)):
+        group = groups[g]
+        own = hypers[g]
+        if not own.tag or own.group is not group or own.tag != tag_of(<PyObject*>group):
+            own.write(group, options[family])
 
 
 def options_of(family):
@@ -101,7 +121,7 @@ def step(optimizer):
             u = known[name] = Update(name)
         for p in <list>group["params"]:
             if p._grad is not None:
-                update_one(u, p, <Tensor>p._grad, state, hypers[g], create, group, optimizer)
+                update_one(u, p, <Tensor>p._grad, state, (<Options>hypers[g]).array, create, group, optimizer)
 
 
 def prepare(optimizer):
