@@ -48,16 +48,44 @@ typedef struct fn_cell_sums {
     void *sums;
 } fn_cell_sums;
 
+/* A whole step of some rows, weights packed: sums = x W_ih + bias + h W_hh, four vectors of columns wide, then the cell on them.
+ * That is an LSTM's four gates of one vector of units, or four vectors of an RNN's. */
+typedef struct fn_cell_step {
+    fn_cell_rows rows;          /* but for the sums */
+    int64_t inputs, width;      /* values of a row of x and of h */
+    const void *x, *h;
+    int64_t rs_x, rs_h;
+    const void *panel;          /* rows of W_ih over those of W_hh */
+    const void *bias;           /* or NULL */
+} fn_cell_step;
+
+/* c (+)= a times a panel four vectors wide.  Meanwhile what the next step will read and write comes to the second-level cache. */
+enum { FN_CELL_REGIONS = 6 };
+typedef struct fn_cell_product {
+    int64_t M, K;
+    const void *a, *panel;
+    int64_t rsa;
+    void *c;
+    int64_t rsc;
+    int load;
+    const void *near[FN_CELL_REGIONS];
+    int64_t near_lines[FN_CELL_REGIONS];    /* of 64 bytes; in all at most K per tile */
+} fn_cell_product;
+
 typedef struct fn_cell_table {
+    int64_t step_rows;          /* at least so many in a step or a product */
     /* h = tanh(sums) or relu(sums) */
     void (*rnn)(const fn_cell_rows *s);
     /* sums i f g o: c = f c' + i g, h = o tanh(c) */
     void (*lstm)(const fn_cell_rows *s);
     /* sums r z n: h = (1 - z) n + z h' */
     void (*gru)(const fn_cell_rows *s);
+    void (*rnn_step)(const fn_cell_step *s);
+    void (*lstm_step)(const fn_cell_step *s);
     void (*rnn_gradient)(const fn_cell_gradient *s);
     void (*lstm_gradient)(const fn_cell_gradient *s);
     void (*gru_gradient)(const fn_cell_gradient *s);
+    void (*product)(const fn_cell_product *s);
     void (*sums)(const fn_cell_sums *s);
     void (*add)(int64_t n, const void *x, void *y);     /* y += x */
 } fn_cell_table;

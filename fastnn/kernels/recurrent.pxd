@@ -59,13 +59,37 @@ cdef extern from "fastnn.h" nogil:
         const void* bias
         int load
         void* sums
+    ctypedef struct fn_cell_step:
+        fn_cell_rows rows
+        int64_t inputs, width
+        const void* x
+        const void* h
+        int64_t rs_x, rs_h
+        const void* panel
+        const void* bias
+    enum:
+        FN_CELL_REGIONS
+    ctypedef struct fn_cell_product:
+        int64_t M, K
+        const void* a
+        const void* panel
+        int64_t rsa
+        void* c
+        int64_t rsc
+        int load
+        const void* near[FN_CELL_REGIONS]
+        int64_t near_lines[FN_CELL_REGIONS]
     ctypedef struct fn_cell_table:
+        int64_t step_rows
         void (*rnn)(const fn_cell_rows* s) noexcept nogil
         void (*lstm)(const fn_cell_rows* s) noexcept nogil
         void (*gru)(const fn_cell_rows* s) noexcept nogil
+        void (*rnn_step)(const fn_cell_step* s) noexcept nogil
+        void (*lstm_step)(const fn_cell_step* s) noexcept nogil
         void (*rnn_gradient)(const fn_cell_gradient* s) noexcept nogil
         void (*lstm_gradient)(const fn_cell_gradient* s) noexcept nogil
         void (*gru_gradient)(const fn_cell_gradient* s) noexcept nogil
+        void (*product)(const fn_cell_product* s) noexcept nogil
         void (*sums)(const fn_cell_sums* s) noexcept nogil
         void (*add)(int64_t n, const void* x, void* y) noexcept nogil
 

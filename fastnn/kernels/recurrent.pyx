@@ -318,28 +318,66 @@ cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, char* scratc
     cdef const Sequence* s = &l.s
     cdef fn_call* call = s.call
     cdef Chunk k = chunk_at(l, number)
-    cdef int64_t e = s.element, row = w.base + w.start, fresh = w.active - w.carried
-    cdef char* sums = scratch
-    cdef char* hidden
+    cdef int64_t e = s.element, fresh = w.active - w.carried
     cdef char* h = <char*>call.slot[H]
     cdef char* h0 = <char*>call.slot[H0] + (w.start + w.carried) * s.P * e
     if w.active == 0:
         return
-    if l.span == 1:
-        input_side(l, &k, w.active, row, sums)
-    else:
-        sums = k.sums + group_row(l, w, &k) * k.columns * e
-    hidden = scratch + l.sums_bytes if s.kind == GRU else sums
     h += (w.before + w.start) * s.h_stride * e
-    if l.shares > 1 and w.carried:
-        hidden_side_shared(l, w, &k, h, s.h_stride, hidden)
+    if whole_step(l, w, &k):
+        step_rows(l, w, &k, 0, w.carried, h, s.h_stride)
+        step_rows(l, w, &k, w.carried, fresh, h0, s.P)
     else:
-        hidden_side(l, &k, w.carried, h, s.h_stride, hidden)
-    hidden_side(l, &k, fresh, h0, s.P, hidden + w.carried * k.columns * e)
-    cells(l, w, &k, 0, w.carried, sums, hidden)
-    cells(l, w, &k, w.carried, fresh, sums, hidden)
+        step_parts(l, w, &k, h, h0, scratch)
     if call.slot[PROJECTION] == NULL:
         keep_last(s, w, k.first, k.n)
+
+
+cdef bint whole_step(const Layer* l, const Walk* w, const Chunk* k) noexcept nogil:
+    """Products and cell in one: a panel four vectors wide, rows that fill its tiles."""
+    cdef const Sequence* s = &l.s
+    cdef int64_t least = s.cell.step_rows
+    return (l.packed and l.span == 1 and l.shares <= 1 and s.kind != GRU and k.columns == 4 * s.lanes
+            and (w.carried == 0 or w.carried >= least) and (w.carried == w.active or w.active - w.carried >= least))
+
+
+cdef void step_rows(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M, char* h, int64_t stride) noexcept nogil:
+    """M rows of the block from `offset` on: all of them carried, or all fresh."""
+    cdef const Sequence* s = &l.s
+    cdef int64_t e = s.element
+    cdef fn_cell_step f
+    if M == 0:
+        return
+    f.rows = rows_of(l, w, k, offset, M)
+    f.inputs, f.width = s.I, s.P
+    f.x, f.rs_x = <char*>s.call.slot[X] + (w.base + w.start + offset) * s.I * e, s.I
+    f.h, f.rs_h = h, stride
+    f.panel = k.panel
+    f.bias = NULL if s.call.slot[B_IH] == NULL else k.panel + (s.I + s.P) * k.stride * e
+    if s.kind == LSTM:
+        s.cell.lstm_step(&f)
+    else:
+        s.cell.rnn_step(&f)
+
+
+cdef void step_parts(const Layer* l, const Walk* w, const Chunk* k, char* h, char* h0, char* scratch) noexcept nogil:
+    """The products into an array of sums, then the cell."""
+    cdef const Sequence* s = &l.s
+    cdef int64_t e = s.element, fresh = w.active - w.carried
+    cdef char* sums = scratch
+    cdef char* hidden
+    if l.span == 1:
+        input_side(l, k, w.active, w.base + w.start, sums)
+    else:
+        sums = k.sums + group_row(l, w, k) * k.columns * e
+    hidden = scratch + l.sums_bytes if s.kind == GRU else sums
+    if l.shares > 1 and w.carried:
+        hidden_side_shared(l, w, k, h, s.h_stride, hidden)
+    else:
+        hidden_side(l, k, w.carried, h, s.h_stride, hidden)
+    hidden_side(l, k, fresh, h0, s.P, hidden + w.carried * k.columns * e)
+    cells(l, w, k, 0, w.carried, sums, hidden)
+    cells(l, w, k, w.carried, fresh, sums, hidden)
 
 
 cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept nogil:
@@ -361,15 +399,29 @@ cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept n
 cdef void cells(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M, char* sums, char* hidden) noexcept nogil:
     """The cell on M rows of the block from `offset` on: all of them carried, or all fresh."""
     cdef const Sequence* s = &l.s
+    cdef fn_cell_rows r
+    if M == 0:
+        return
+    r = rows_of(l, w, k, offset, M)
+    offset *= k.columns * s.element
+    r.sums, r.hidden, r.rs_sums = sums + offset, hidden + offset, k.columns
+    if s.kind == LSTM:
+        s.cell.lstm(&r)
+    elif s.kind == GRU:
+        s.cell.gru(&r)
+    else:
+        s.cell.rnn(&r)
+
+
+cdef fn_cell_rows rows_of(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M) noexcept nogil:
+    """What the cell reads and writes, but for the sums."""
+    cdef const Sequence* s = &l.s
     cdef fn_call* call = s.call
     cdef int64_t e = s.element, row = w.base + w.start + offset, at = w.start + offset, before = w.before + w.start + offset
     cdef bint carried = offset < w.carried
     cdef fn_cell_rows r
-    if M == 0:
-        return
     memset(&r, 0, sizeof(r))
     r.M, r.n, r.width, r.relu = M, k.n, s.H, s.kind == RNN_RELU
-    r.sums, r.hidden, r.rs_sums = sums + offset * k.columns * e, hidden + offset * k.columns * e, k.columns
     if call.slot[GATES] != NULL:
         r.gates, r.rs_gates = <char*>call.slot[GATES] + (row * s.gates * s.H + k.first) * e, s.gates * s.H
     r.h, r.rs_h = <char*>call.slot[H] + (row * s.h_stride + k.first) * e, s.h_stride
@@ -384,7 +436,6 @@ cdef void cells(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, i
         if not carried:
             r.before = <char*>call.slot[C0] + (at * s.H + k.first) * e
         r.rs_state = r.rs_before = s.H
-        s.cell.lstm(&r)
     elif s.kind == GRU:
         if call.slot[C] != NULL:
             r.state, r.rs_state = <char*>call.slot[C] + (row * s.H + k.first) * e, s.H
@@ -392,9 +443,7 @@ cdef void cells(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, i
             r.before, r.rs_before = <char*>call.slot[H] + (before * s.h_stride + k.first) * e, s.h_stride
         else:
             r.before, r.rs_before = <char*>call.slot[H0] + (at * s.P + k.first) * e, s.P
-        s.cell.gru(&r)
-    else:
-        s.cell.rnn(&r)
+    return r
 
 
 cdef void keep_last(const Sequence* s, const Walk* w, int64_t first, int64_t n) noexcept nogil:

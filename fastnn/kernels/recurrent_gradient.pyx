@@ -21,6 +21,14 @@ cdef struct Backward:
     char* projection                    # panels of (P, H), or NULL
     char* workers
 
+# Regions of memory, each in lines of 64 bytes.
+cdef struct Coming:
+    const char* near[FN_CELL_REGIONS]
+    int64_t lines[FN_CELL_REGIONS]
+
+cdef enum:
+    NEAR_WEIGHT = 512 * 1024
+
 
 cdef int64_t panels_bytes(const Backward* l, int64_t K, int64_t N) noexcept nogil:
     return aligned(ceil_div(N, l.width) * l.width * K * l.s.element)
@@ -29,7 +37,7 @@ cdef int64_t panels_bytes(const Backward* l, int64_t K, int64_t N) noexcept nogi
 cdef void lay_out(Backward* l, fn_call* call) noexcept nogil:
     cdef Sequence* s = &l.s
     describe(s, call, SIZES)
-    l.width = s.gemm.columns_for(4)
+    l.width = 4 * s.lanes
     l.weight_bytes = panels_bytes(l, s.gates * s.H, s.P)
     # the gradient of h so far, of c so far, and of the unprojected h
     l.worker_bytes = aligned(s.rows * s.P * s.element) + 2 * aligned(s.rows * s.H * s.element)
@@ -54,17 +62,62 @@ cdef void pack(const Backward* l, int64_t K, int64_t N, const void* weight, int6
 
 
 cdef void product(const Backward* l, int64_t M, int64_t N, int64_t K, const char* a, const char* panels, char* c, bint load,
-                  int64_t split, const char* rest) noexcept nogil:
+                  int64_t split, const char* rest, const Coming* coming) noexcept nogil:
     """c (+)= a times the panels; of a GRU, from column `split` on a is `rest`."""
-    cdef int64_t i, n, columns, e = l.s.element
+    cdef int64_t i, n, columns, e = l.s.element, count = ceil_div(N, l.width)
     cdef const char* panel
-    for i in range(ceil_div(N, l.width)):
+    for i in range(count):
         n = i * l.width
         columns = min(l.width, N - n)
         panel = panels + n * K * e
-        strip(&l.s, M, columns, split, a, K, panel, l.width, True, c + n * e, N, load, NULL)
+        if coming != NULL and columns == l.width and M >= l.s.cell.step_rows:
+            product_near(l, M, split, a, K, panel, c + n * e, N, load, coming, i, count)
+        else:
+            strip(&l.s, M, columns, split, a, K, panel, l.width, True, c + n * e, N, load, NULL)
         if split < K:
             strip(&l.s, M, columns, K - split, rest, K - split, panel + split * l.width * e, l.width, True, c + n * e, N, True, NULL)
+
+
+cdef void product_near(const Backward* l, int64_t M, int64_t K, const char* a, int64_t rsa, const char* panel, char* c, int64_t rsc,
+                       bint load, const Coming* coming, int64_t share, int64_t shares) noexcept nogil:
+    """A strip that brings near its share of what the next step needs."""
+    cdef fn_cell_product f
+    cdef int64_t i, first
+    f.M, f.K, f.a, f.rsa, f.panel, f.c, f.rsc, f.load = M, K, a, rsa, panel, c, rsc, load
+    for i in range(FN_CELL_REGIONS):
+        first = coming.lines[i] * share // shares
+        f.near[i] = coming.near[i] + 64 * first
+        f.near_lines[i] = coming.lines[i] * (share + 1) // shares - first
+    l.s.cell.product(&f)
+
+
+cdef void bring(Coming* coming, int region, const void* array, int64_t bytes_before, int64_t length) noexcept nogil:
+    if array != NULL:
+        coming.near[region], coming.lines[region] = <const char*>array + bytes_before, ceil_div(length, 64)
+
+
+cdef bint what_comes(const Backward* l, const Walk* w, Coming* coming) noexcept nogil:
+    """What the step after this one reads and writes: it lies beyond the second-level cache.  Not for large weights, which fill that."""
+    cdef const Sequence* s = &l.s
+    cdef fn_call* call = s.call
+    cdef int64_t h = s.H * s.element, by = s.B if s.reverse else -s.B, row = w.base + w.start + by, rows = w.active
+    if s.sizes != NULL or w.carried != w.active or l.weight_bytes > NEAR_WEIGHT:
+        return False
+    memset(coming, 0, sizeof(Coming))
+    bring(coming, 0, call.slot[DGATES], row * s.gates * h, rows * s.gates * h)
+    if s.kind >= LSTM:
+        bring(coming, 1, call.slot[GATES], row * s.gates * h, rows * s.gates * h)
+    if s.kind == GRU:
+        bring(coming, 2, call.slot[C], row * h, rows * h)
+        bring(coming, 3, call.slot[DHIDDEN], row * h, rows * h)
+    elif s.kind == LSTM and (w.step + 2 < s.T):
+        bring(coming, 2, call.slot[C], (row + by) * h, rows * h)
+    if call.size[DH_STRIDE] == s.P:
+        bring(coming, 4, call.slot[DH], row * s.P * s.element, rows * s.P * s.element)
+    if s.kind != LSTM and s.h_stride == s.P:
+        row += by if s.kind == GRU and w.step + 2 < s.T else 0
+        bring(coming, 5, call.slot[H], row * s.P * s.element, rows * s.P * s.element)
+    return True
 
 
 cdef void backward(fn_call* call) noexcept nogil:
@@ -123,6 +176,7 @@ cdef void backward_step(const Backward* l, const Walk* w, int64_t begun, char* s
     cdef char* dc = dh + aligned(s.rows * h_bytes)
     cdef char* up = dh
     cdef const char* more = NULL
+    cdef Coming coming
     if w.active > begun:
         copy_or_zero(dh + begun * h_bytes, call.slot[DH_LAST], (w.start + begun) * h_bytes, (w.active - begun) * h_bytes)
         if s.kind == LSTM:
@@ -136,12 +190,13 @@ cdef void backward_step(const Backward* l, const Walk* w, int64_t begun, char* s
                 s.cell.add(s.P, more + b * call.size[DH_STRIDE] * e, dh + b * h_bytes)
             more = NULL
         memcpy(<char*>call.slot[DH_TOTAL] + row * h_bytes, dh, w.active * h_bytes)
-        product(l, w.active, s.H, s.P, dh, l.projection, up, False, s.P, NULL)
+        product(l, w.active, s.H, s.P, dh, l.projection, up, False, s.P, NULL, NULL)
     gradients(l, w, 0, w.carried, up, dc, more)
     gradients(l, w, w.carried, w.active - w.carried, up, dc, more)
     if w.carried or call.slot[DH0] != NULL:
         product(l, w.active, s.P, width, <char*>call.slot[DGATES] + row * width * e, l.weight, dh, s.kind == GRU,
-                2 * s.H if s.kind == GRU else width, <char*>call.slot[DHIDDEN] + row * s.H * e if s.kind == GRU else NULL)
+                2 * s.H if s.kind == GRU else width, <char*>call.slot[DHIDDEN] + row * s.H * e if s.kind == GRU else NULL,
+                &coming if what_comes(l, w, &coming) else NULL)
     # The rows that started from h0, c0 here: their gradients are complete.
     b = w.start + w.carried
     if call.slot[DH0] != NULL:

@@ -10,6 +10,9 @@ from libc.string cimport memcpy, memset
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 from fastnn.kernels.recurrent cimport aligned, ceil_div, clamp, fn_gemm_strip, fn_gemm_table
 
+cdef extern from "near.h" nogil:
+    void fn_bring_near(const void* first, int64_t rows, int64_t stride, int64_t bytes)
+
 cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
         const fn_gemm_table* gemm[2]
@@ -32,6 +35,8 @@ cdef enum:
     FAR = 1024                  # bytes between rows of x or h from which on a copy pays
     PAD = 16                    # elements between rows of the copy: breaks up power-of-two strides
 
+    SLICE_ROWS = 12             # two tiles
+
 cdef float ONE_F = 1.0
 cdef double ONE_D = 1.0
 
@@ -50,6 +55,11 @@ cdef struct Task:
     char* panels                # of dgates
     char* copy                  # of x and h
     char* sums
+
+# Rows of dgates that are brought near while `slices` more products run.
+cdef struct Coming:
+    const char* near
+    int64_t rows, slices
 
 
 cdef void lay_out(Weights* w, fn_call* call) noexcept nogil:
@@ -118,6 +128,7 @@ cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexc
     cdef char* sums = t.sums
     cdef char* panel = t.panels
     cdef fn_gemm_strip x, h, s
+    cdef Coming coming
     memset(&s, 0, sizeof(s))
     s.K, s.load, s.csb, s.rsc = K, k > 0, 1, w.sums_stride
     x = h = s
@@ -131,8 +142,10 @@ cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexc
         if t.hidden_only or w.columns > w.width or s.n % w.gemm.lanes:
             right_side(w, t, k, K, column, s.n, panel)
             s.b, s.rsb, s.padded = panel, w.width, True
-        multiply(w, &s, &x, sums)
-        multiply(w, &s, &h, sums + t.split * w.sums_stride * e)
+        coming.near, coming.rows = <char*>call.slot[DGATES] + ((k + K) * w.columns + column) * e, min(w.rows - k - K, DEEP)
+        coming.slices = ceil_div(x.M, SLICE_ROWS) + ceil_div(h.M, SLICE_ROWS)
+        multiply(w, &s, &x, sums, &coming)
+        multiply(w, &s, &h, sums + t.split * w.sums_stride * e, &coming)
         if t.biases:
             s.M, s.a, s.rsa, s.csa = 1, &ONE_D if e == 8 else <const void*>&ONE_F, 0, 0
             s.c = <char*>call.slot[DB_HH if t.hidden_only else DB_IH] + column * e
@@ -174,10 +187,20 @@ cdef void left_side(const Weights* w, fn_gemm_strip* s, const char* a, int64_t s
         s.a, s.csa = copy, w.copy_stride
 
 
-cdef void multiply(const Weights* w, fn_gemm_strip* s, const fn_gemm_strip* left, char* c) noexcept nogil:
-    if left.M:
-        s.M, s.a, s.rsa, s.csa, s.c = left.M, left.a, left.rsa, left.csa, c
+cdef void multiply(const Weights* w, fn_gemm_strip* s, const fn_gemm_strip* left, char* c, Coming* coming) noexcept nogil:
+    """By slices of rows, and between them some of the rows of dgates that come next."""
+    cdef int64_t slices = ceil_div(left.M, SLICE_ROWS), e = w.element, row = 0, i, rows
+    s.rsa, s.csa = left.rsa, left.csa
+    for i in range(slices):
+        rows = coming.rows // coming.slices
+        fn_bring_near(coming.near, rows, w.columns * e, s.n * e)
+        coming.near += rows * w.columns * e
+        coming.rows -= rows
+        coming.slices -= 1
+        s.M = left.M * (i + 1) // slices - row
+        s.a, s.c = <const char*>left.a + row * left.rsa * e, c + row * s.rsc * e
         w.gemm.strip(s)
+        row += s.M
 
 
 cdef bint starts(const Weights* w, int64_t k) noexcept nogil:
