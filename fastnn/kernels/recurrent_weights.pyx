@@ -56,10 +56,13 @@ cdef struct Task:
     char* copy                  # of x and h
     char* sums
 
-# Rows of dgates that are brought near while `slices` more products run.
+# Rows of an operand that are brought near while `slices` more products run.
 cdef struct Coming:
     const char* near
-    int64_t rows, slices
+    int64_t rows, stride, bytes, slices
+
+cdef struct Next:
+    Coming x, h, dgates
 
 
 cdef void lay_out(Weights* w, fn_call* call) noexcept nogil:
@@ -124,17 +127,23 @@ cdef void weights_task(void* context, int64_t number, int worker) noexcept nogil
 cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexcept nogil:
     """Add what K rows, from row k on, give to all of the task's sums."""
     cdef fn_call* call = w.call
-    cdef int64_t strip, column, e = w.element
+    cdef int64_t strip, column, slices, e = w.element
     cdef char* sums = t.sums
     cdef char* panel = t.panels
     cdef fn_gemm_strip x, h, s
-    cdef Coming coming
+    cdef Next next
+    cdef int64_t deep = min(w.rows - k - K, DEEP), left = deep if copied(w, w.inputs) or copied(w, state_stride(w, k + K)) else 0
     memset(&s, 0, sizeof(s))
     s.K, s.load, s.csb, s.rsc = K, k > 0, 1, w.sums_stride
     x = h = s
     left_side(w, &x, <char*>call.slot[X] + (k * w.inputs + t.first) * e, w.inputs, t.split, t.copy)
     left_side(w, &h, before(w, k) + max(t.first - w.inputs, 0) * e, state_stride(w, k), t.last - t.first - t.split,
               t.copy + t.split * e)
+    slices = ceil_div(x.M, SLICE_ROWS) + ceil_div(h.M, SLICE_ROWS)
+    will_come(&next.x, <char*>call.slot[X] + ((k + K) * w.inputs + t.first) * e, left, w.inputs * e, t.split * e,
+              slices * (t.end - t.strip))
+    will_come(&next.h, before(w, k + K) + max(t.first - w.inputs, 0) * e, left, state_stride(w, k + K) * e, h.M * e,
+              slices * (t.end - t.strip))
     for strip in range(t.strip, t.end):
         column = strip * w.width
         s.n = min(w.width, w.columns - column)
@@ -142,10 +151,9 @@ cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexc
         if t.hidden_only or w.columns > w.width or s.n % w.gemm.lanes:
             right_side(w, t, k, K, column, s.n, panel)
             s.b, s.rsb, s.padded = panel, w.width, True
-        coming.near, coming.rows = <char*>call.slot[DGATES] + ((k + K) * w.columns + column) * e, min(w.rows - k - K, DEEP)
-        coming.slices = ceil_div(x.M, SLICE_ROWS) + ceil_div(h.M, SLICE_ROWS)
-        multiply(w, &s, &x, sums, &coming)
-        multiply(w, &s, &h, sums + t.split * w.sums_stride * e, &coming)
+        will_come(&next.dgates, <char*>call.slot[DGATES] + ((k + K) * w.columns + column) * e, deep, w.columns * e, s.n * e, slices)
+        multiply(w, &s, &x, sums, &next)
+        multiply(w, &s, &h, sums + t.split * w.sums_stride * e, &next)
         if t.biases:
             s.M, s.a, s.rsa, s.csa = 1, &ONE_D if e == 8 else <const void*>&ONE_F, 0, 0
             s.c = <char*>call.slot[DB_HH if t.hidden_only else DB_IH] + column * e
@@ -179,26 +187,40 @@ cdef void right_side(const Weights* w, const Task* t, int64_t k, int64_t K, int6
                     panel + shared * e, w.width)
 
 
+cdef bint copied(const Weights* w, int64_t stride) noexcept nogil:
+    return stride * w.element >= FAR
+
+
 cdef void left_side(const Weights* w, fn_gemm_strip* s, const char* a, int64_t stride, int64_t M, char* copy) noexcept nogil:
     """M columns of a as the rows of a product, copied where its own rows lie far apart."""
     s.M, s.a, s.rsa, s.csa = M, a, 1, stride
-    if M and stride * w.element >= FAR:
+    if M and copied(w, stride):
         w.gemm.pack(s.K, M, a, stride, 1, copy, w.copy_stride)
         s.a, s.csa = copy, w.copy_stride
 
 
-cdef void multiply(const Weights* w, fn_gemm_strip* s, const fn_gemm_strip* left, char* c, Coming* coming) noexcept nogil:
-    """By slices of rows, and between them some of the rows of dgates that come next."""
-    cdef int64_t slices = ceil_div(left.M, SLICE_ROWS), e = w.element, row = 0, i, rows
+cdef void will_come(Coming* c, const char* near, int64_t rows, int64_t stride, int64_t bytes, int64_t slices) noexcept nogil:
+    c.near, c.rows, c.stride, c.bytes, c.slices = near, rows, stride, bytes, slices
+
+
+cdef void bring(Coming* c) noexcept nogil:
+    cdef int64_t rows = c.rows // c.slices
+    fn_bring_near(c.near, rows, c.stride, c.bytes)
+    c.near += rows * c.stride
+    c.rows -= rows
+    c.slices -= 1
+
+
+cdef void multiply(const Weights* w, fn_gemm_strip* s, const fn_gemm_strip* left, char* c, Next* next) noexcept nogil:
+    """By slices of rows, and between them some of the rows that come next."""
+    cdef int64_t slices = ceil_div(left.M, SLICE_ROWS), row = 0, i
     s.rsa, s.csa = left.rsa, left.csa
     for i in range(slices):
-        rows = coming.rows // coming.slices
-        fn_bring_near(coming.near, rows, w.columns * e, s.n * e)
-        coming.near += rows * w.columns * e
-        coming.rows -= rows
-        coming.slices -= 1
+        bring(&next.dgates)
+        bring(&next.x)
+        bring(&next.h)
         s.M = left.M * (i + 1) // slices - row
-        s.a, s.c = <const char*>left.a + row * left.rsa * e, c + row * s.rsc * e
+        s.a, s.c = <const char*>left.a + row * left.rsa * w.element, c + row * s.rsc * w.element
         w.gemm.strip(s)
         row += s.M
 
