@@ -71,6 +71,7 @@ cdef struct Product:
     int64_t stretches
     int64_t width               # of a panel
     int64_t splits              # blocks of rows for one panel
+    bint lists_by_panel         # no two panels need the list of a row
     bint parted                 # every stretch of K by a block of its own, into `parts`
     char* parts
     uint16_t* words_of

@@ -107,13 +107,12 @@ cdef void values_of(const Product* p, int64_t row, int64_t k, int64_t count, con
     p.kernels.gather(count - t, at + t, p.samples + ((k - above) * p.M + row) * p.item, p.M, value + t * p.item)
 
 
-cdef void lists_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef Product* p = <Product*>context
+cdef void make_lists(const Product* p, int64_t first, int64_t last) noexcept nogil:
     cdef int64_t r, s, k, count, words
     cdef const uint16_t* word
     cdef int32_t* at
     cdef int32_t* starts
-    for r in range(block * LIST_ROWS, min(p.count, (block + 1) * LIST_ROWS)):
+    for r in range(first, last):
         starts = p.starts + r * (p.stretches + 1)
         starts[0] = 0
         for s in range(p.stretches):
@@ -127,6 +126,11 @@ cdef void lists_block(void* context, int64_t block, int worker) noexcept nogil:
                 if not p.binary:
                     values_of(p, p.first + r, k, count, at, p.values + (r * p.room + starts[s]) * p.item)
             starts[s + 1] = starts[s] + <int32_t>count
+
+
+cdef void lists_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Product* p = <Product*>context
+    make_lists(p, block * LIST_ROWS, min(p.count, (block + 1) * LIST_ROWS))
 
 
 # ---- the sums ------------------------------------------------------------------------------------------------------
@@ -148,6 +152,8 @@ cdef void panel_block(void* context, int64_t block, int worker) noexcept nogil:
         return
     piece.first, piece.column, piece.columns = p.count * split // p.splits, column, min(p.width, p.N - column)
     piece.count = p.count * (split + 1) // p.splits - piece.first
+    if p.lists_by_panel:
+        make_lists(p, piece.first, piece.first + piece.count)
     for s in range(p.stretches):
         stretch(p, &piece, s, worker)
 
@@ -259,7 +265,8 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
         p.width = max(p.N, 1) if p.count >= 64 else max(1, ceil_div(p.N, 8 * p.width)) * 2 * p.width
     p.splits = 1
     if p.count >= 64 and ceil_div(p.N, p.width) < 4:
-        p.splits = min(8, p.count // 32)
+        p.splits = min(16, p.count // 24)
+    p.lists_by_panel = not p.parted and p.N <= p.width
 
 
 cdef void run_chunk(Product* p) noexcept nogil:
@@ -278,7 +285,8 @@ cdef void run_chunk(Product* p) noexcept nogil:
         if p.update != NULL:
             parallel(blocks, p.threads, update_block, p)
         return
-    parallel(blocks, threads, lists_block, p)
+    if not p.lists_by_panel:
+        parallel(blocks, threads, lists_block, p)
     parallel(p.stretches if p.parted else ceil_div(p.N, p.width) * p.splits, p.threads, panel_block, p)
     if p.parted:
         add_parts(p)
