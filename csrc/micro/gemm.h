@@ -12,6 +12,7 @@ typedef struct fn_gemm_strip {
     const void *b;              /* vector operand: rows contiguous */
     int64_t rsb, csb;           /* csb is 1 but for dot_strip, where rsb is */
     int padded;                 /* rows of b may be read up to a whole vector */
+    const void *next;           /* the b of the strip to follow (rsb apart), fetched meanwhile, or NULL */
     void *c;                    /* rows contiguous */
     int64_t rsc;
     int load;                   /* start from c instead of 0 */

@@ -20,6 +20,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t rsb
         int64_t csb
         int padded
+        const void* next
         void* c
         int64_t rsc
         int load
@@ -55,6 +56,7 @@ cdef enum:
     NO_PACK_ROWS = 96
     NO_PACK_ROWS_WIDE = 512     # where a row of a strip is at least four lines
     LARGE = 1 << 20
+    NEAR = 1 << 17              # bytes of a B that hardly leaves the second level
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
     PANEL_ROWS = 96             # of A that a panel should serve
     BLOCK_FLOP = 500_000
@@ -81,6 +83,7 @@ cdef struct Plan:
     bint pack_a
     bint pack_b
     bint pack_for_rows          # B could be used where it lies, but for the many rows
+    bint fetch                  # B may be far away
     bint turned                 # g is the transposed product
     bint turn_c                 # C has contiguous columns: strips go through scratch,
     bint keep_c                 # where they stay for all of k
@@ -197,6 +200,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     # a B beyond the second-level cache is swept once, KC whole rows at a time: a strip down all of it would touch a page
     # per row, and come back to each page for every strip
     cdef bint large = in_place and g.csB == 1 and g.K * g.N * p.element > LARGE
+    p.fetch = p.strip == p.kernels.strip and g.K > SHORT and g.K * g.N * p.element > NEAR
     p.width = p.kernels.columns_for(g.M) if in_place else strip
     p.kc = g.K
     if p.pack_b and g.M <= 12 and not p.turn_c:
@@ -267,6 +271,24 @@ cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c, bint first, 
         p.kernels.pack(s.n, s.M, c, 1, p.width, target, p.g.csC)
 
 
+cdef const void* following(const Plan* p, int64_t k, int64_t column, int64_t first, int64_t end) noexcept nogil:
+    """Where B is read after the strip at `column`, rows `k` on, of a block's columns `first` to `end`; NULL if it is near or unknown."""
+    cdef const gemm_args* g = &p.g
+    if p.pack_b or not p.fetch:
+        return NULL
+    column += p.width
+    if column >= end:
+        k += p.kc
+        column = first
+    if k >= g.K:
+        k, column = 0, end
+    if column >= g.N:
+        return NULL
+    if g.packed:
+        return <const char*>g.B + (column * g.K + k * p.width) * p.element
+    return <const char*>g.B + (k * g.rsB + column) * p.element
+
+
 cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t k,
                    char* scratch) noexcept nogil:
     """At most MC rows of C by all strips of a block, over one stretch of k; `scratch` starts with the packed B."""
@@ -289,6 +311,7 @@ cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, i
             s.b = <const char*>g.B + (s.column * g.K + k * p.width) * e
         else:
             s.b = <const char*>g.B + (k * g.rsB + s.column * g.csB) * e
+        s.next = following(p, k, s.column, column, column + columns)
         if g.bias != NULL and p.turned:
             s.row_bias = <const char*>g.bias + row * e if last else NULL
         elif g.bias != NULL:
