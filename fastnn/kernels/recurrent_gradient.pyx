@@ -27,7 +27,7 @@ cdef struct Coming:
     int64_t lines[FN_CELL_REGIONS]
 
 cdef enum:
-    NEAR_WEIGHT = 512 * 1024
+    NEAR_WEIGHT = 1024 * 1024
 
 
 cdef int64_t panels_bytes(const Backward* l, int64_t K, int64_t N) noexcept nogil:
