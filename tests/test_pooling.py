@@ -175,3 +175,29 @@ def test_maxima_without_positions(channels, window, value):
     x = from_array(np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1))
     want = torch.nn.functional.max_pool2d(torch.tensor(x.numpy()), *window).numpy()
     np.testing.assert_array_equal(pooling.max_pool2d(x, *window).numpy(), want)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [3, 16, 70])
+def test_averages_of_shared_columns(channels, stride, dtype):
+    """Windows of three columns share the sums of one or two; an infinity stays in its windows, a sum of one value is divided exactly."""
+    x = np.random.RandomState(channels).randn(2, 9, 23, channels).astype(dtype)
+    x[0, 4, 7] = np.inf
+    map_ = from_array(x).permute(0, 3, 1, 2)
+    mine = pooling.avg_pool2d(map_, 3, stride).numpy()
+    theirs = torch.nn.functional.avg_pool2d(torch.from_numpy(x).permute(0, 3, 1, 2), 3, stride).numpy()
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=8 * np.finfo(dtype).eps)
+    alone = np.zeros_like(x)
+    alone[:, 2, 4] = x[:, 2, 4]
+    mine = pooling.avg_pool2d(from_array(alone).permute(0, 3, 1, 2), 3, stride).numpy()
+    assert np.array_equal(mine[:, :, 2 // stride, 2 // stride], alone[:, 2, 4] / alone.dtype.type(9))
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (2, 1)])
+def test_results_past_the_caches(kind, kernel, stride):
+    x = np.random.RandomState(0).randn(2, 182, 184, 64).astype("float32")      # the result has more than 16 MB
+    mine = getattr(pooling, f"{kind}_pool2d")(from_array(x).permute(0, 3, 1, 2), kernel, stride).numpy()
+    theirs = getattr(torch.nn.functional, f"{kind}_pool2d")(torch.from_numpy(x).permute(0, 3, 1, 2), kernel, stride).numpy()
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=0 if kind == "max" else 1e-6)

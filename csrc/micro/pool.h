@@ -14,6 +14,7 @@ typedef struct fn_pool_run {
     int64_t atstep, atcolumn;
     double row_divisor;         /* averages: divided by row_divisor * divisor[pixel] */
     const double *divisor;
+    int stream;                 /* past the caches: only if every pixel of y starts on a vector's boundary */
 } fn_pool_run;
 
 /* The same seen from the source: x[p * xstep] += dy[p], for a whole run of target pixels and one place of the window. */

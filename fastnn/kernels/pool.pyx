@@ -24,6 +24,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t atcolumn
         double row_divisor
         const double* divisor
+        int stream
     ctypedef struct fn_pool_back:
         int64_t count
         int64_t C
@@ -68,6 +69,8 @@ cdef enum:
     COUNT_PADDING_ = 21         # averages: the padding counts
     DIVISOR_ = 22               # averages: this divisor, or 0
     BLOCK_BYTES = 65536         # of a block's rows and of what they are made from
+    STREAM_BYTES = 16777216     # results from this size on go past the caches: no reader would find them there
+    LINE = 64                   # bytes
     MANY = 64                   # blocks from which on they are made larger: neighbours read the rows between them twice
 
 cdef struct Axis:
@@ -87,6 +90,7 @@ cdef struct Pool:
     int64_t C
     bint maximum
     bint count_padding
+    bint stream                 # the results go past the caches
     int64_t divisor
     int64_t rows                # of a block
     int64_t all_rows
@@ -199,6 +203,7 @@ cdef void some_columns(const Pool* p, fn_pool_run* s, const void** x, const int6
     s.y = p.y + (line + j) * p.C * p.element
     s.index = p.index + (line + j) * p.C * p.element if p.index != NULL else NULL
     s.divisor = p.divisors + j
+    s.stream = p.stream and count > 1
     if p.maximum:
         p.kernels.maximum(s)
     else:
@@ -240,11 +245,18 @@ cdef void forward_body(void* context, int64_t block, int worker) noexcept nogil:
             some_columns(p, &s, x, at, rows, row * a[2].target, j, 1, shifted, shifted_at)
 
 
+cdef bint streams(const Pool* p) noexcept nogil:
+    cdef int64_t pixel = p.C * p.element
+    return (pixel % LINE == 0 and <size_t>p.y % LINE == 0
+            and p.N * p.axis[0].target * p.axis[1].target * p.axis[2].target * pixel >= STREAM_BYTES)
+
+
 cdef void forward(fn_call* call, bint maximum) noexcept nogil:
     cdef Pool p
     set_up(call, &p, maximum)
     p.x, p.y = <const char*>call.slot[0], <char*>call.slot[1]
     p.index = <char*>call.slot[2] if maximum else NULL
+    p.stream = streams(&p)
     lay_out(&p, <char*>call.scratch)
     cut(&p, p.N * p.axis[0].target * p.axis[1].target)
     parallel((p.all_rows + p.rows - 1) // p.rows, threads_for(call), forward_body, &p)
