@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
-from fastnn.kernels.recurrent cimport *
+from fastnn.kernels.recurrent_walk cimport *
 
 # Slots: gates activated; dgates: gradients of the sums; dh: gradient of h per row or absent; dhidden: the hidden side of a GRU's n,
 # where it differs from dgates; dh_total: with a projection, the whole gradient of h per row.

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
-from fastnn.kernels.recurrent cimport aligned, ceil_div, clamp, fn_gemm_strip, fn_gemm_table
+from fastnn.kernels.recurrent_walk cimport aligned, ceil_div, clamp, fn_gemm_strip, fn_gemm_table
 
 cdef extern from "near.h" nogil:
     void fn_bring_near(const void* first, int64_t rows, int64_t stride, int64_t bytes)

@@ -30,7 +30,7 @@ cdef enum:
     GRU = 3
 cdef int[4] GATES = [1, 1, 4, 3]
 
-# size[] of the kernels, as in kernels/recurrent.pxd
+# size[] of the kernels, as in kernels/recurrent_walk.pxd
 cdef enum:
     KIND, STEPS, BATCH, HIDDEN, OUT_WIDTH, REVERSE, H_STRIDE, W_ROW, W_COLUMN, P_ROW, P_COLUMN, DH_STRIDE, INPUTS, I_ROW, I_COLUMN
 

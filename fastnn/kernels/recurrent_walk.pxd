@@ -1,7 +1,8 @@
 """What the drivers of recurrent layers share: the shape of a call, the walk through time, products with packed weights."""
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
-from fastnn.kernels.native cimport fn_call
+from fastnn.kernels.native cimport FN_F64, fn_call, table
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_strip:
@@ -92,6 +93,15 @@ cdef extern from "fastnn.h" nogil:
         void (*product)(const fn_cell_product* s) noexcept nogil
         void (*sums)(const fn_cell_sums* s) noexcept nogil
         void (*add)(int64_t n, const void* x, void* y) noexcept nogil
+    ctypedef struct tables "fn_table":
+        const fn_cell_table* cell[2]
+        const fn_gemm_table* gemm[2]
+
+cdef enum:
+    SMALL_BLOCK = 16
+    LARGE_BLOCK = 32
+    LARGE_WEIGHT = 512 * 1024   # bytes: then a block of more rows reads it less often
+    DEEP = 512                  # rows of a panel that a strip goes through before the next tile comes to them
 
 cdef enum Kind:
     RNN_TANH, RNN_RELU, LSTM, GRU
@@ -135,10 +145,69 @@ cdef inline int64_t rows_at(const Sequence* s, int64_t t) noexcept nogil:
     return s.B if s.sizes == NULL else s.sizes[t]
 
 
-cdef void describe(Sequence* s, fn_call* call, int sizes_slot) noexcept nogil
-cdef void begin_walk(const Sequence* s, Walk* w, int64_t block) noexcept nogil
-cdef bint next_step(const Sequence* s, Walk* w) noexcept nogil
+cdef inline void describe(Sequence* s, fn_call* call, int sizes_slot) noexcept nogil:
+    cdef int which = 1 if call.dtype == FN_F64 else 0
+    s.call = call
+    s.dtype = call.dtype
+    s.cell = (<const tables*>table).cell[which]
+    s.gemm = (<const tables*>table).gemm[which]
+    s.lanes = s.gemm.lanes
+    s.element = 8 if which else 4
+    s.kind, s.T, s.B, s.H = call.size[KIND], call.size[STEPS], call.size[BATCH], call.size[HIDDEN]
+    s.P, s.reverse, s.h_stride, s.I = call.size[OUT_WIDTH], call.size[REVERSE], call.size[H_STRIDE], call.size[INPUTS]
+    s.gates = 4 if s.kind == LSTM else 3 if s.kind == GRU else 1
+    s.sizes = <const int64_t*>call.slot[sizes_slot]
+    s.rows = LARGE_BLOCK if s.gates * s.H * s.P * s.element > LARGE_WEIGHT else SMALL_BLOCK
+    s.blocks = max(1, s.B // s.rows)
+    s.rows = ceil_div(s.B, s.blocks)
+    s.blocks = ceil_div(s.B, s.rows) if s.rows else 0
+
+
+cdef inline void begin_walk(const Sequence* s, Walk* w, int64_t block) noexcept nogil:
+    cdef int64_t t
+    w.step = -1
+    w.start = block * s.rows
+    w.most = clamp(s.B - w.start, s.rows)
+    w.base = w.before = 0
+    if s.reverse:
+        for t in range(s.T):
+            w.base += rows_at(s, t)
+
+
+cdef inline bint next_step(const Sequence* s, Walk* w) noexcept nogil:
+    if w.step >= 0:
+        w.before = w.base
+        if not s.reverse:
+            w.base += rows_at(s, w.t)
+    w.step += 1
+    if w.step >= s.T:
+        return False
+    w.t = s.T - 1 - w.step if s.reverse else w.step
+    if s.reverse:
+        w.base -= rows_at(s, w.t)
+    w.active = clamp(rows_at(s, w.t) - w.start, w.most)
+    w.carried = 0
+    if w.step:
+        w.carried = clamp(rows_at(s, w.t + 1 if s.reverse else w.t - 1) - w.start, w.active)
+    return True
+
 
 # c[M][N] (+)= a[M][K] b[K][N] (+ bias) for a strip of columns; b's rows are contiguous, `padded`: to whole vectors.
-cdef void strip(const Sequence* s, int64_t M, int64_t N, int64_t K, const void* a, int64_t rsa, const void* b, int64_t rsb,
-                bint padded, void* c, int64_t rsc, bint load, const void* bias) noexcept nogil
+cdef inline void strip(const Sequence* s, int64_t M, int64_t N, int64_t K, const void* a, int64_t rsa, const void* b, int64_t rsb,
+                       bint padded, void* c, int64_t rsc, bint load, const void* bias) noexcept nogil:
+    cdef fn_gemm_strip g
+    cdef int64_t i, k
+    if M <= 0:
+        return
+    memset(&g, 0, sizeof(g))
+    g.M, g.n = M, N
+    g.rsa, g.csa, g.rsb, g.csb, g.padded = rsa, 1, rsb, 1, padded
+    g.c, g.rsc = c, rsc
+    for i in range(max(1, ceil_div(K, DEEP))):
+        k = i * DEEP
+        g.K = min(K - k, DEEP)
+        g.a = <const char*>a + k * s.element
+        g.b = <const char*>b + k * rsb * s.element
+        g.load = load or k > 0
+        g.bias = bias if k + DEEP >= K else NULL
+        s.gemm.strip(&g)
