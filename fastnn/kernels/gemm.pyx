@@ -51,6 +51,7 @@ cdef enum:
     NC = 512
     DOT_ROWS = 16               # up to here dot products may take the place of a turned B
     KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by
+    DEEP_PANEL = 1 << 19        # bytes of a panel of B where C has to be turned after each
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
     # up to so many rows, looking again and again at B costs less than a copy of it, once whole lines are read in either case
     NO_PACK_ROWS = 96
@@ -190,7 +191,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     p.strip = strip_of(p)
     p.pack_b = not g.packed and p.strip == p.kernels.strip and (
         g.csB != 1 or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails))
-    p.pack_for_rows = (not (p.pack_b or g.packed) and p.strip == p.kernels.strip and many_rows and g.K > 64
+    p.pack_for_rows = (not (p.pack_b or g.packed) and p.strip == p.kernels.strip and many_rows and g.K > SHORT
                        and g.rsB > 2 * strip)
     p.pack_b = p.pack_b or p.pack_for_rows
     p.pack_a = g.csA != 1 and (p.strip == p.kernels.dot_strip or (
@@ -201,7 +202,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     # per row, and come back to each page for every strip
     cdef bint large = in_place and g.csB == 1 and g.K * g.N * p.element > LARGE
     p.fetch = p.strip == p.kernels.strip and g.K > SHORT and g.K * g.N * p.element > NEAR
-    p.width = p.kernels.columns_for(g.M) if in_place else strip
+    p.width = p.kernels.columns_for(g.M) if in_place else min(strip, round_up(max(1, g.N), p.kernels.lanes)) if p.pack_b else strip
     p.kc = g.K
     if p.pack_b and g.M <= 12 and not p.turn_c:
         p.kc = KC_FEW
@@ -210,12 +211,17 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     if whole_rows:
         p.kc = KC_DOTS if p.strip == p.kernels.dot_strip else g.K
         p.width = round_up(g.N, p.kernels.lanes)
-    if in_place and not p.turn_c and g.csB == 1 and g.K <= SHORT:
-        p.width = round_up(g.N, p.kernels.lanes)
+    if g.K <= SHORT and not p.turn_c:
+        if p.pack_b:
+            p.width = min(NC, round_up(max(1, g.N), p.kernels.lanes))
+        elif in_place and g.csB == 1:
+            p.width = round_up(g.N, p.kernels.lanes)
     p.kc = max(1, min(p.kc, g.K))
     p.nc = NC if g.M > MC or p.pack_a else round_up(g.N, p.width) if large else p.width
     p.nc = max(p.nc, p.width)
     p.keep_c = p.turn_c and p.nc == p.width and g.M <= MC
+    if p.turn_c and p.pack_b and not (p.pack_a or p.keep_c) and g.K > p.kc:     # C is turned there and back for every stretch of k
+        p.kc = ceil_div(g.K, ceil_div(g.K, max(p.kc, DEEP_PANEL // (min(p.nc, round_up(g.N, p.width)) * p.element))))
     p.block_rows, p.block_columns, p.blocks_across, p.blocks = g.M, g.N, 1, 1
     p.scratch_bytes = packed_b_bytes(p) + packed_a_bytes(p)
     if p.turn_c:
@@ -368,8 +374,9 @@ cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept n
     not."""
     cdef int64_t longest = max(g.M, g.N), kc = min(g.K, 3 * KC // 2)
     cdef int64_t strip = (<const tables*>table).gemm[dtype].columns_for(4)
-    cdef int64_t elements = kc * min(NC, round_up(longest, strip)) + min(longest, MC) * (kc + PAD + strip) + 8 * strip
-    return round_up(elements * (8 if dtype == 1 else 4), 64) * max(1, threads)
+    cdef int64_t element = 8 if dtype == 1 else 4
+    cdef int64_t panel = max(kc * min(NC, round_up(longest, strip)), min(g.K * round_up(longest, strip), DEEP_PANEL // element))
+    return round_up((panel + min(longest, MC) * (kc + PAD + strip) + 8 * strip) * element, 64) * max(1, threads)
 
 
 cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil:
