@@ -95,9 +95,9 @@ FN_INLINE vf vlog2_f(vf x) {
     return vlog_edges_f(x, vfma_f(vlog1p_small_f(f), vset1_f(FN_LOG2E_F), n));
 }
 FN_INLINE vf vlog10_f(vf x) {
-    vf n, f = vsplit_f(x, &n);
-    vf low = vfma_f(n, vset1_f(7.90341e-7f), vlog1p_small_f(f) * 0.434294482f);
-    return vlog_edges_f(x, vfma_f(n, vset1_f(0.301029205f), low));
+    vf n, f = vsplit_f(x, &n), l = vlog1p_small_f(f);
+    vf low = vfma_f(n, vset1_f(7.90341e-7f), l * -1.0103049e-8f);      /* what log10 2 and log10 e have beyond a float */
+    return vlog_edges_f(x, vfma_f(n, vset1_f(0.301029205f), vfma_f(l, vset1_f(0.434294492f), low)));
 }
 
 /* log(1 + x): max ULP 2.  What rounding 1 + x lost comes back in first order. */
