@@ -40,7 +40,7 @@ cdef Statistics statistics_of(const fn_call* call, int threads) noexcept nogil:
 
 
 cdef Statistics step_of(const fn_call* call, int threads) noexcept nogil:
-    """The same for a step: slot 5 is the weight, and the sums of all stretches but the last, or of the dense product, lie in the scratch."""
+    """The same for a step: slot 5 is the weight, and the sums of all stretches but the last, or of a dense product, lie in the scratch."""
     cdef Statistics s = statistics_of(call, threads)
     s.product.c = s.product.end
     s.product.end += padded(s.product.M * s.product.N * s.product.item)
