@@ -7,6 +7,9 @@ from fastnn.core.tensor import Tensor
 from fastnn.core.types import Array
 
 SCALARS: frozenset[str]
+NUMBERS: tuple[type, ...]
+
+class Options: ...
 
 class Update:
     def __init__(self, name: str) -> None: ...
