@@ -278,7 +278,10 @@ cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c, bint first, 
 
 
 cdef const void* following(const Plan* p, int64_t k, int64_t column, int64_t first, int64_t end) noexcept nogil:
-    """Where B is read after the strip at `column`, rows `k` on, of a block's columns `first` to `end`; NULL if it is near or unknown."""
+    """Where B is read after the strip at `column`, rows `k` on, of a block's columns `first` to `end`; NULL if it is near or unknown.
+
+    Of more than MC rows only the last chunk is followed by this one; the others fetch too early.
+    """
     cdef const gemm_args* g = &p.g
     if p.pack_b or not p.fetch:
         return NULL

@@ -34,7 +34,6 @@ cdef enum:
     GROUP_BYTES = 1024          # second-level cache, and the operands, which come from beyond it, pass by less often
     FAR = 1024                  # bytes between rows of x or h from which on a copy pays
     PAD = 16                    # elements between rows of the copy: breaks up power-of-two strides
-
     SLICE_ROWS = 12             # two tiles
 
 cdef float ONE_F = 1.0
