@@ -386,6 +386,32 @@ def test_threads_share_the_units_of_few_rows(kind, lengths):
     np.testing.assert_array_equal(values(alone[:, 0]), values(padded[:, 0]))
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("steps, inputs, hidden, dtype, bias", [
+    (40, 33, 128, "float32", True), (17, 5, 64, "float32", False), (16, 300, 192, "float32", True), (23, 64, 96, "float64", True)])
+def test_one_row_has_the_bits_of_two(kind, steps, inputs, hidden, dtype, bias):
+    """A row alone multiplies the input side of steps to come beside the hidden side of this one."""
+    layer = make(kind, inputs, hidden, bias=bias, bidirectional=True, dtype=dtype)
+    x, states = drawn(steps, 2, inputs, dtype=dtype), states_for(layer, 2, dtype)
+    before = fn.get_num_threads()
+
+    def run(rows):
+        with fn.no_grad():
+            output, last = layer(fn.from_numpy(x[:, :rows].copy()), pair([fn.from_numpy(s[:, :rows].copy()) for s in states]))
+        return [values(t)[:, :1] for t in (output, *as_tuple(last))]
+    both = run(2)
+    try:
+        for threads in (1, 2, 3):
+            fn.set_num_threads(threads)
+            for a, b in zip(run(1), both):
+                np.testing.assert_array_equal(a, b)
+    finally:
+        fn.set_num_threads(before)
+    x[steps - 2, 0, 1] = np.nan         # goes where the steps from there on go, not to those before
+    there = np.isnan(run(1)[0][:, 0])
+    assert there[steps - 2:, :hidden].all() and there[:steps - 1, hidden:].all() and there.sum() == (steps + 1) * hidden
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_does_not_depend_on_its_batch(kind):
     layer, x = make(kind, 33, 48), drawn(9, 70, 33)

@@ -72,6 +72,23 @@ typedef struct fn_cell_product {
     int64_t near_lines[FN_CELL_REGIONS];    /* of 64 bytes; in all at most K per tile */
 } fn_cell_product;
 
+/* One row on its way through a panel of W_hh, which is bound by the reading of it: sums += h W_hh.  In its shadow the input side of
+ * steps to come is multiplied: x W_ih and its bias for FN_CELL_AHEAD rows and the columns of some vectors. */
+enum { FN_CELL_AHEAD = 8 };
+typedef struct fn_cell_stream {
+    int vectors;                /* of columns: a row of either panel */
+    int load;                   /* go on from `sums` instead of 0 */
+    int64_t K, inputs;
+    const void *h, *panel;
+    const void *bias;           /* added after the last k, or NULL */
+    void *sums;
+    int64_t first, end;         /* vectors of the input side */
+    const void *x, *x_panel;
+    int64_t rs_x;
+    const void *x_bias;         /* or NULL */
+    void *x_sums;
+} fn_cell_stream;
+
 typedef struct fn_cell_table {
     int64_t step_rows;          /* at least so many in a step or a product */
     /* h = tanh(sums) or relu(sums) */
@@ -87,6 +104,8 @@ typedef struct fn_cell_table {
     void (*gru_gradient)(const fn_cell_gradient *s);
     void (*product)(const fn_cell_product *s);
     void (*sums)(const fn_cell_sums *s);
+    int (*streams)(int64_t vectors);                    /* is there a stream of so many vectors? */
+    void (*stream)(const fn_cell_stream *s);
     void (*add)(int64_t n, const void *x, void *y);     /* y += x */
 } fn_cell_table;
 

@@ -49,6 +49,10 @@ cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
     l.chunks = ceil_div(s.H, l.units)
     l.span = max(1, GROUP_ROWS // max(s.rows, 1)) if l.packed and s.blocks == 1 else 1
     widest = s.gates * l.units
+    l.streams = (l.packed and s.rows == 1 and s.T >= 2 * FN_CELL_AHEAD and s.H % l.units == 0
+                 and s.cell.streams(widest // s.lanes))
+    if l.streams:
+        l.span = 2 * FN_CELL_AHEAD
     vectors = l.chunks * s.gates * (l.units // s.lanes) * s.P
     l.panel_bytes = aligned((s.I + s.P + 2) * widest * s.element) if l.packed else 0
     l.sums_bytes = aligned(l.span * s.rows * widest * s.element)
@@ -123,6 +127,7 @@ cdef void forward_together(void* context, int64_t own, int worker) noexcept nogi
             share = (own + turn) % l.shares
             if fn_part_claim(&l.parts[share], w.step):
                 fn_part_wait(&l.parts[share], w.step - 1)
+                w.share = share
                 share_step(l, &w, share, scratch)
                 fn_part_done(&l.parts[share], w.step)
 

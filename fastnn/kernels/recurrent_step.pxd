@@ -17,6 +17,7 @@ cdef struct Layer:
     bint packed
     int64_t units, chunks               # of a chunk; the last may have fewer
     int64_t span                        # steps whose input side is multiplied at once
+    bint streams                        # one row: that of the group to come, beside the hidden side (then `span` is two groups)
     int64_t panel_bytes, sums_bytes, worker_bytes
     char* panels                        # per chunk: rows of W_ih, of W_hh, the bias of each side
     char* sums                          # per chunk, of `span` steps; with a span of one a worker's own scratch

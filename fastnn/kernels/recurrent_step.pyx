@@ -15,6 +15,10 @@ cdef extern from "stages.h" nogil:
     bint fn_part_ready(fn_part* part, int64_t stage)
     void fn_part_wait(fn_part* part, int64_t stage)
 
+cdef extern from "near.h" nogil:
+    void fn_bring_near(const void* first, int64_t rows, int64_t stride, int64_t bytes)
+    void fn_bring_to_write(void* first, int64_t rows, int64_t stride, int64_t bytes)
+
 
 cdef int64_t share_begin(const Layer* l, int64_t share) noexcept nogil:
     return share * l.chunks // l.shares
@@ -61,20 +65,24 @@ cdef void pack_chunk(void* context, int64_t number, int worker) noexcept nogil:
 
 
 # ---- one step of one chunk ------------------------------------------------------------------------------------------
-cdef void input_side(const Layer* l, const Chunk* k, int64_t M, int64_t row, char* sums) noexcept nogil:
+cdef char* x_at(const Sequence* s, int64_t row) noexcept nogil:
+    return <char*>s.call.slot[X] + row * s.I * s.element
+
+
+cdef void input_side(const Layer* l, const Chunk* k, int64_t M, const char* x, int64_t stride, char* sums) noexcept nogil:
     """sums = x W_ih' and its bias, for M rows."""
     cdef const Sequence* s = &l.s
-    cdef char* x = <char*>s.call.slot[X] + row * s.I * s.element
     if l.packed:
-        strip(s, M, k.columns, s.I, x, s.I, k.panel, k.stride, True, sums, k.columns, False,
+        strip(s, M, k.columns, s.I, x, stride, k.panel, k.stride, True, sums, k.columns, False,
               NULL if s.call.slot[B_IH] == NULL else k.panel + (s.I + s.P) * k.stride * s.element)
     else:
-        unpacked(l, k, M, s.I, x, s.I, W_IH, 0, l.bias, False, sums)
+        unpacked(l, k, M, s.I, x, stride, W_IH, 0, l.bias, False, sums)
 
 
-cdef void hidden_side(const Layer* l, const Chunk* k, int64_t M, char* h, int64_t stride, char* sums) noexcept nogil:
+cdef void hidden_side(const Layer* l, const Walk* w, const Chunk* k, int64_t M, char* h, int64_t stride, char* sums) noexcept nogil:
     """sums += h W_hh'; a GRU's have an array and a bias of their own."""
-    hidden_units(l, k, M, 0, l.s.P, h, stride, sums)
+    if M:
+        hidden_units(l, w, k, M, 0, l.s.P, h, stride, sums)
 
 
 cdef void hidden_side_shared(const Layer* l, const Walk* w, const Chunk* k, char* h, int64_t stride, char* sums) noexcept nogil:
@@ -87,11 +95,13 @@ cdef void hidden_side_shared(const Layer* l, const Walk* w, const Chunk* k, char
         while share < l.shares and fn_part_ready(&l.parts[share], w.step - 1):
             share += 1
         end = min(share_begin(l, share) * l.units, l.s.P)
-        hidden_units(l, k, w.carried, first, end, h, stride, sums)
+        fn_bring_near(h + first * l.s.element, w.carried, stride * l.s.element, (end - first) * l.s.element)
+        hidden_units(l, w, k, w.carried, first, end, h, stride, sums)
+        fn_bring_to_write(&l.parts[w.share], 1, 0, sizeof(fn_part))     # the others have looked at it
         first = end
 
 
-cdef void hidden_units(const Layer* l, const Chunk* k, int64_t M, int64_t first, int64_t end, char* h, int64_t stride,
+cdef void hidden_units(const Layer* l, const Walk* w, const Chunk* k, int64_t M, int64_t first, int64_t end, char* h, int64_t stride,
                        char* sums) noexcept nogil:
     """What h's units `first` to `end` add to the sums."""
     cdef const Sequence* s = &l.s
@@ -101,12 +111,46 @@ cdef void hidden_units(const Layer* l, const Chunk* k, int64_t M, int64_t first,
     if l.packed:
         if own and end == s.P and s.call.slot[B_HH] != NULL:
             bias = k.panel + (s.I + s.P + 1) * k.stride * s.element
+        if l.streams:
+            stream(l, w, k, first, end, h, sums, load, bias)
+            return
         strip(s, M, k.columns, end - first, h, stride, k.panel + (s.I + first) * k.stride * s.element, k.stride, True, sums, k.columns,
               load, bias)
     else:
         if own and end == s.P:
             bias = <const char*>s.call.slot[B_HH]
         unpacked(l, k, M, end - first, h, stride, W_HH, first, bias, load, sums)
+
+
+cdef int64_t first_ahead(const Sequence* s, int64_t group) noexcept nogil:
+    """The first step of a group; the last one begins early enough to be whole."""
+    return min(group * FN_CELL_AHEAD, s.T - FN_CELL_AHEAD)
+
+
+cdef char* rows_ahead(const Sequence* s, int64_t group) noexcept nogil:
+    """Its x, in the order of the steps."""
+    cdef int64_t step = first_ahead(s, group)
+    return x_at(s, s.T - 1 - step if s.reverse else step)
+
+
+cdef void stream(const Layer* l, const Walk* w, const Chunk* k, int64_t first, int64_t end, const char* h, char* sums, bint load,
+                 const char* bias) noexcept nogil:
+    """The same of one row, and beside it its part of the input side of the next group of steps."""
+    cdef const Sequence* s = &l.s
+    cdef int64_t e = s.element, group = w.step // FN_CELL_AHEAD + 1, turn = w.step % FN_CELL_AHEAD, begin, count
+    cdef fn_cell_stream f
+    memset(&f, 0, sizeof(f))
+    f.vectors, f.load, f.K, f.inputs = k.columns // s.lanes, load, end - first, s.I
+    f.h, f.panel, f.bias, f.sums = h, k.panel + (s.I + first) * k.stride * e, bias, sums
+    if group * FN_CELL_AHEAD < s.T:
+        begin = f.vectors * turn // FN_CELL_AHEAD
+        count = f.vectors * (turn + 1) // FN_CELL_AHEAD - begin
+        f.first, f.end = begin + count * first // s.P, begin + count * end // s.P
+        f.x, f.rs_x = rows_ahead(s, group), -s.I if s.reverse else s.I
+        f.x_panel = k.panel
+        f.x_bias = NULL if s.call.slot[B_IH] == NULL else k.panel + (s.I + s.P) * k.stride * e
+        f.x_sums = k.sums + group % 2 * FN_CELL_AHEAD * k.columns * e
+    s.cell.stream(&f)
 
 
 cdef void unpacked(const Layer* l, const Chunk* k, int64_t M, int64_t K, const char* a, int64_t rsa, int weight, int64_t first,
@@ -185,15 +229,16 @@ cdef void step_parts(const Layer* l, const Walk* w, const Chunk* k, char* h, cha
     cdef char* sums = scratch
     cdef char* hidden
     if l.span == 1:
-        input_side(l, k, w.active, w.base + w.start, sums)
+        input_side(l, k, w.active, x_at(s, w.base + w.start), s.I, sums)
     else:
         sums = k.sums + group_row(l, w, k) * k.columns * e
     hidden = scratch + l.sums_bytes if s.kind == GRU else sums
     if l.shares > 1 and w.carried:
+        fn_bring_to_write(<char*>s.call.slot[H] + ((w.base + w.start) * s.h_stride + k.first) * e, w.active, s.h_stride * e, k.n * e)
         hidden_side_shared(l, w, k, h, s.h_stride, hidden)
     else:
-        hidden_side(l, k, w.carried, h, s.h_stride, hidden)
-    hidden_side(l, k, fresh, h0, s.P, hidden + w.carried * k.columns * e)
+        hidden_side(l, w, k, w.carried, h, s.h_stride, hidden)
+    hidden_side(l, w, k, fresh, h0, s.P, hidden + w.carried * k.columns * e)
     cells(l, w, k, 0, w.carried, sums, hidden)
     cells(l, w, k, w.carried, fresh, sums, hidden)
 
@@ -202,6 +247,11 @@ cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept n
     """Where the step's rows lie among the sums of its group of steps; the first step of a group to come has them made."""
     cdef const Sequence* s = &l.s
     cdef int64_t first = w.t // l.span * l.span, end = min(first + l.span, s.T), before = 0, rows = 0, t
+    if l.streams:
+        if w.step == 0:
+            input_side(l, k, FN_CELL_AHEAD, rows_ahead(s, 0), -s.I if s.reverse else s.I, k.sums)
+        t = w.step // FN_CELL_AHEAD
+        return t % 2 * FN_CELL_AHEAD + w.step - first_ahead(s, t)
     if s.sizes == NULL:
         before, rows = (w.t - first) * s.B, (end - first) * s.B
     else:
@@ -210,7 +260,7 @@ cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept n
                 before += s.sizes[t]
             rows += s.sizes[t]
     if w.t == (end - 1 if s.reverse else first):
-        input_side(l, k, rows, w.base - before, k.sums)
+        input_side(l, k, rows, x_at(s, w.base - before), s.I, k.sums)
     return before
 
 

@@ -80,6 +80,21 @@ cdef extern from "fastnn.h" nogil:
         int load
         const void* near[FN_CELL_REGIONS]
         int64_t near_lines[FN_CELL_REGIONS]
+    enum:
+        FN_CELL_AHEAD
+    ctypedef struct fn_cell_stream:
+        int vectors, load
+        int64_t K, inputs
+        const void* h
+        const void* panel
+        const void* bias
+        void* sums
+        int64_t first, end
+        const void* x
+        const void* x_panel
+        int64_t rs_x
+        const void* x_bias
+        void* x_sums
     ctypedef struct fn_cell_table:
         int64_t step_rows
         void (*rnn)(const fn_cell_rows* s) noexcept nogil
@@ -92,6 +107,8 @@ cdef extern from "fastnn.h" nogil:
         void (*gru_gradient)(const fn_cell_gradient* s) noexcept nogil
         void (*product)(const fn_cell_product* s) noexcept nogil
         void (*sums)(const fn_cell_sums* s) noexcept nogil
+        int (*streams)(int64_t vectors) noexcept nogil
+        void (*stream)(const fn_cell_stream* s) noexcept nogil
         void (*add)(int64_t n, const void* x, void* y) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_cell_table* cell[2]
@@ -127,6 +144,7 @@ cdef struct Walk:
     int64_t start, most                 # the block's first row in the batch, and its rows
     int64_t base, before                # the first row of this step and of the one before, of the whole batch
     int64_t active, carried             # the block's rows of this step; those that have a state from the step before
+    int64_t share                       # of the units, where threads share them
 
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
