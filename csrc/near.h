@@ -10,10 +10,4 @@ static inline void fn_bring_near(const void *from, int64_t rows, int64_t stride,
         for (int64_t j = 0; j < bytes; j += 64) __builtin_prefetch((const char *)from + i * stride + j, 0, 2);
 }
 
-/* The same of memory that will be written, which another core may have. */
-static inline void fn_bring_to_write(void *from, int64_t rows, int64_t stride, int64_t bytes) {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < bytes; j += 64) __builtin_prefetch((char *)from + i * stride + j, 1);
-}
-
 #endif

@@ -127,7 +127,6 @@ cdef void forward_together(void* context, int64_t own, int worker) noexcept nogi
             share = (own + turn) % l.shares
             if fn_part_claim(&l.parts[share], w.step):
                 fn_part_wait(&l.parts[share], w.step - 1)
-                w.share = share
                 share_step(l, &w, share, scratch)
                 fn_part_done(&l.parts[share], w.step)
 

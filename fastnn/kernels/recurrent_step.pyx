@@ -15,10 +15,6 @@ cdef extern from "stages.h" nogil:
     bint fn_part_ready(fn_part* part, int64_t stage)
     void fn_part_wait(fn_part* part, int64_t stage)
 
-cdef extern from "near.h" nogil:
-    void fn_bring_near(const void* first, int64_t rows, int64_t stride, int64_t bytes)
-    void fn_bring_to_write(void* first, int64_t rows, int64_t stride, int64_t bytes)
-
 
 cdef int64_t share_begin(const Layer* l, int64_t share) noexcept nogil:
     return share * l.chunks // l.shares
@@ -95,9 +91,7 @@ cdef void hidden_side_shared(const Layer* l, const Walk* w, const Chunk* k, char
         while share < l.shares and fn_part_ready(&l.parts[share], w.step - 1):
             share += 1
         end = min(share_begin(l, share) * l.units, l.s.P)
-        fn_bring_near(h + first * l.s.element, w.carried, stride * l.s.element, (end - first) * l.s.element)
         hidden_units(l, w, k, w.carried, first, end, h, stride, sums)
-        fn_bring_to_write(&l.parts[w.share], 1, 0, sizeof(fn_part))     # the others have looked at it
         first = end
 
 
@@ -234,7 +228,6 @@ cdef void step_parts(const Layer* l, const Walk* w, const Chunk* k, char* h, cha
         sums = k.sums + group_row(l, w, k) * k.columns * e
     hidden = scratch + l.sums_bytes if s.kind == GRU else sums
     if l.shares > 1 and w.carried:
-        fn_bring_to_write(<char*>s.call.slot[H] + ((w.base + w.start) * s.h_stride + k.first) * e, w.active, s.h_stride * e, k.n * e)
         hidden_side_shared(l, w, k, h, s.h_stride, hidden)
     else:
         hidden_side(l, w, k, w.carried, h, s.h_stride, hidden)

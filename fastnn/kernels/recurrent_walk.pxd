@@ -144,7 +144,6 @@ cdef struct Walk:
     int64_t start, most                 # the block's first row in the batch, and its rows
     int64_t base, before                # the first row of this step and of the one before, of the whole batch
     int64_t active, carried             # the block's rows of this step; those that have a state from the step before
-    int64_t share                       # of the units, where threads share them
 
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
