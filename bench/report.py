@@ -14,15 +14,22 @@ from bench.rounds import QUIET, key
 
 SLOWER = 0.9            # a ratio below this part of the recorded one is listed
 AGREED = math.log(1.07)  # how far apart ratios of two runs on a quiet machine may lie
+README_TABLES = (       # heads, and (group, pattern of the name whose first part names the row) of each pair of columns
+    (("network", "training step", "beside", "inference of one sample", "beside"), (("train", r"(\w+)"), ("infer", r"(\w+) batch 1"))),
+    (("recurrent", "training step", "beside", "forward", "beside"), (("recurrent", "(.*) training"), ("recurrent", "(.*) forward"))),
+    (("Boltzmann machine", "time", "beside"), (("rbm", "((?:CD-1|plain epoch|epoch).*)"),)),
+)
+README_PEERS = "torch", "torch.compile", "onnxruntime", "jax", "sklearn"
 METHOD = """\
 * Peaks are measured first and again before every round: multiply-adds of one core (`bench/lab/core_rates.c`), and what a copy moves.
 * Each side runs in a process of its own with equal threads. The sides go one after the other in rounds, with pauses longer than anyone's
   spinning. All cases are measured in three turns, minutes apart and in new processes: what the machine does in one minute, and where a
-  process happens to lie in memory, is then not the whole figure. A round is the median of many calls after a warm-up. A figure is a side's
-  fastest round, a ratio that of the sides' fastest rounds, above 1 where fastnn is faster; beside it stand median and range of the rounds'
-  own ratios. Bars were first held against those medians, but neighbours on the host slow one side more than the other, for minutes. Between
-  two runs, one with 36 and the other with 23 GB/s of one core's copy, 59 % of 448 ratios of medians agreed within 7 % (half of them within
-  4.9 %), and 86 % of the ratios of fastest rounds (half of them within 1.4 %); in a third run of other groups, 76 % of 109 (2.4 %).
+  process happens to lie in memory, is then not the whole figure. A round is the median of many calls after a warm-up. A figure is the
+  fastest round of a turn that another turn comes within 3 % of; where no two turns agree, the case gets up to three more. A ratio is of
+  two such figures, above 1 where fastnn is faster; beside it stand median and range of the rounds' own ratios. Bars were first held against
+  those medians, but neighbours on the host slow one side more than the other, for minutes: between two runs on a quiet machine, of the same
+  code, 376 of 457 medians agreed within 7 % (half of them within 1.6 %). Of the ratios of the fastest rounds of all, 412 did (half within
+  1.0 %); most of the others were one process's luck with where its arrays lie in the third level, which no other turn had.
 * Outputs (of training: the losses of eight steps) are compared before anything is timed; a side that differs is not timed.
 * A side does what its user would write: on its own layout of weights and activations, results in new memory, gradients off where none are
   wanted. torch is eager unless it says torch.compile; optimizers have their default form.
@@ -35,7 +42,7 @@ METHOD = """\
 * Memory is the peak of a fresh process that trains for twelve steps, import included; growth is what came after the import.
 * What a neighbour on the same host takes shows in no count of ticks. Memory and cache are probed before and after every case, and how many
   instructions each core issues before and after every side of a round: a guest on the other half of a core takes a quarter to a half of
-  them. A round is quiet if it had none of these beside it; a case without three quiet rounds gets one more turn.
+  them. A round is quiet if it had none of these beside it; a case without three quiet rounds gets more turns as well.
 * A run on a busy machine says so, under conditions. `--compare` says how far the ratios of two runs agree."""
 
 
@@ -141,15 +148,22 @@ def page(data):
 
 
 def readme_table(data):
-    """Steps and inference of whole networks for the README."""
-    rows = ["| what, 2 threads | fastnn | against | fastnn is |", "|---|---|---|---|"]
-    for r in data["results"]:
-        if r["group"] not in ("train", "infer", "recurrent", "rbm") or r["threads"] != 2 or not r.get("ratio"):
-            continue
-        peers = {p: v for p, v in r["ratio"].items() if p in ("torch", "onnxruntime", "torch.compile", "jax", "sklearn")}
-        rows.append(f"| {r['group']} {r['name']} | {1e6 * r['seconds'][r['own']]:,.0f} us | {', '.join(peers)} | "
-                    f"{', '.join(f'{v:.1f}' for v in peers.values())} x as fast |")
-    return "\n".join(rows)
+    """Whole networks and machines on two threads for the README: times, and how many times as fast as each peer."""
+    tables = []
+    for heads, columns in README_TABLES:
+        rows = {}
+        for column, (group, pattern) in enumerate(columns):
+            for r in data["results"]:
+                named = r["group"] == group and r["threads"] == 2 and r.get("ratio") and re.fullmatch(pattern, r["name"])
+                if named:
+                    row = rows.setdefault(named[1], ["", ""] * len(columns))
+                    beside = ", ".join(f"{v:.1f}x {p}" for p, v in r["ratio"].items() if p in README_PEERS)
+                    microseconds = 1e6 * r["seconds"][r["own"]]
+                    row[2 * column:2 * column + 2] = f"{microseconds:,.{0 if microseconds > 100 else 1}f} us", beside
+        if rows:
+            tables.append("\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads)]
+                                    + [[name, *row] for name, row in rows.items()]))
+    return "\n\n".join(tables)
 
 
 def with_table(text, data):

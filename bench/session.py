@@ -13,7 +13,7 @@ from bench.case import FASTNN
 from bench.groups import GROUPS
 from bench.load import Load
 from bench.peaks import Peaks
-from bench.rounds import BUSY, CROWDED, disturbed, key, measure, result_of
+from bench.rounds import BUSY, CROWDED, alone, disturbed, key, measure, result_of
 from bench.sides import Sides, in_a_line, resolve
 
 ALL = (*GROUPS, *special.GROUPS)
@@ -25,7 +25,8 @@ WANTED = {"torch": "2.13"}      # the version that the bars were written against
 SPREAD = 0.05           # of the peak probe, above which the machine counts as noisy
 LISTEN = 0.5            # seconds to find out before we begin
 TURNS = 3               # every case is measured in so many turns, minutes apart, by processes of their own
-REPEATS = 40            # cases without enough quiet rounds that get one more turn, at most: a run has to end
+MORE = 3                # turns on top, of those cases whose figures nothing confirms yet,
+REPEATS = 60            # of so many at most: a run has to end
 SECONDS = 0.015         # of a side's calls in a round
 DEFAULT_THREADS = 2
 
@@ -71,7 +72,7 @@ class Session:
     def __init__(self, options, say=print):
         self.options, self.say = options, say
         self.groups = options.groups or ALL
-        self.rounds = options.rounds or (2 if options.quick else 5)
+        self.rounds = options.rounds or (2 if options.quick else 4)
         self.turns = 1 if options.quick else TURNS
         self.budget = 0.01 if options.quick else SECONDS
         self.peers, lines = chosen_peers(options.peers)
@@ -130,13 +131,13 @@ class Session:
         self.save()
 
     def run_cases(self, peaks):
-        """Turn by turn all cases; one more turn for those with too few quiet rounds."""
+        """Turn by turn all cases; then some more of those with too few quiet rounds, or whose turns disagree."""
         wanted = self.wanted()
         known = {key(r): r for r in self.data["results"]}
-        for turn in range(self.turns + 1):
+        for turn in range(self.turns + MORE):
             todo = [(threads, case) for threads, case in wanted if self.is_due(known.get((case.group, case.name, threads)), turn)]
             sides = None
-            for number, (threads, case) in enumerate(todo[:REPEATS] if turn == self.turns else todo, 1):
+            for number, (threads, case) in enumerate(todo[:REPEATS] if turn >= self.turns else todo, 1):
                 if sides is None or sides.threads != threads:
                     if sides:
                         sides.stop()
@@ -155,7 +156,7 @@ class Session:
         turns = result.get("turns", [])
         if result["own"] in result["faults"] or len(turns) > turn:
             return False
-        return turn < self.turns or (self.turns > 1 and disturbed(result))
+        return turn < self.turns or (self.turns > 1 and (disturbed(result) or alone(result)))
 
     def one_turn(self, case, sides, peaks):
         load, before = Load(), self.felt if self.felt is not None else peaks.disturbance()
