@@ -101,10 +101,11 @@ cdef void weights(fn_call* call) noexcept nogil:
 
 cdef void weights_task(void* context, int64_t number, int worker) noexcept nogil:
     cdef Weights* w = <Weights*>context
-    cdef int64_t piece = number % w.pieces, group = number // w.pieces % w.groups, k = 0, K
+    cdef int64_t piece = number // w.sides % w.pieces, group = number // w.sides // w.pieces, k = 0, K
     cdef int64_t begin = 0, end = w.inputs + w.hidden
     cdef Task t
-    t.hidden_only = w.sides == 2 and number < w.pieces * w.groups               # the larger side first
+    # Side by side: one may have many times the rows of the other, and a thread begins with a run of neighbouring tasks.
+    t.hidden_only = w.sides == 2 and number % 2 == 0
     if t.hidden_only:
         begin = w.inputs
     elif w.sides == 2:
