@@ -1,4 +1,4 @@
-"""The gradients of a recurrent layer's weights: pieces of both matrices, groups of strips, copies of far rows, steps from h0."""
+"""The gradients of a recurrent layer's weights: pieces of both matrices, groups of strips read in place or copied, steps from h0."""
 import numpy as np
 import pytest
 
@@ -9,7 +9,7 @@ from fastnn.kernels.native import call
 SHAPES = {
     "narrow": (5, 3, 4, 7, 7, 7),
     "in place": (30, 8, 33, 48, 192, 96),
-    "copied, in pieces": (9, 25, 300, 272, 1088, 544),
+    "copied, far rows, in pieces": (9, 25, 300, 272, 1088, 544),
     "wide, a short last group": (3, 70, 20, 400, 1609, 400),
     "one step": (1, 40, 260, 260, 70, 260),
     "two steps of many rows": (2, 230, 5, 9, 27, 18),

@@ -49,7 +49,7 @@ typedef struct fn_cell_sums {
 } fn_cell_sums;
 
 /* A whole step of some rows, weights packed: sums = x W_ih + bias + h W_hh, four vectors of columns wide, then the cell on them.
- * That is an LSTM's four gates of one vector of units, or four vectors of an RNN's. */
+ * That is an LSTM's four gates of one vector of units, or four vectors of an RNN's.  A GRU's are three, with sums of either side. */
 typedef struct fn_cell_step {
     fn_cell_rows rows;          /* but for the sums */
     int64_t inputs, width;      /* values of a row of x and of h */
@@ -57,6 +57,7 @@ typedef struct fn_cell_step {
     int64_t rs_x, rs_h;
     const void *panel;          /* rows of W_ih over those of W_hh */
     const void *bias;           /* or NULL */
+    const void *hidden_bias;    /* of a GRU's hidden side */
 } fn_cell_step;
 
 /* c (+)= a times a panel four vectors wide.  Meanwhile what the next step will read and write comes to the second-level cache. */
@@ -99,6 +100,7 @@ typedef struct fn_cell_table {
     void (*gru)(const fn_cell_rows *s);
     void (*rnn_step)(const fn_cell_step *s);
     void (*lstm_step)(const fn_cell_step *s);
+    void (*gru_step)(const fn_cell_step *s);
     void (*rnn_gradient)(const fn_cell_gradient *s);
     void (*lstm_gradient)(const fn_cell_gradient *s);
     void (*gru_gradient)(const fn_cell_gradient *s);

@@ -190,10 +190,10 @@ cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, char* scratc
 
 
 cdef bint whole_step(const Layer* l, const Walk* w, const Chunk* k) noexcept nogil:
-    """Products and cell in one: a panel four vectors wide, rows that fill its tiles."""
+    """Products and cell in one: a panel as wide as the cell's tiles, rows that fill them."""
     cdef const Sequence* s = &l.s
     cdef int64_t least = s.cell.step_rows
-    return (l.packed and l.span == 1 and l.shares <= 1 and s.kind != GRU and k.columns == 4 * s.lanes
+    return (l.packed and l.span == 1 and l.shares <= 1 and k.columns == (3 if s.kind == GRU else 4) * s.lanes
             and (w.carried == 0 or w.carried >= least) and (w.carried == w.active or w.active - w.carried >= least))
 
 
@@ -209,9 +209,14 @@ cdef void step_rows(const Layer* l, const Walk* w, const Chunk* k, int64_t offse
     f.x, f.rs_x = <char*>s.call.slot[X] + (w.base + w.start + offset) * s.I * e, s.I
     f.h, f.rs_h = h, stride
     f.panel = k.panel
-    f.bias = NULL if s.call.slot[B_IH] == NULL else k.panel + (s.I + s.P) * k.stride * e
+    f.bias = f.hidden_bias = NULL
+    if s.call.slot[B_IH] != NULL:
+        f.bias = k.panel + (s.I + s.P) * k.stride * e
+        f.hidden_bias = <const char*>f.bias + k.stride * e
     if s.kind == LSTM:
         s.cell.lstm_step(&f)
+    elif s.kind == GRU:
+        s.cell.gru_step(&f)
     else:
         s.cell.rnn_step(&f)
 

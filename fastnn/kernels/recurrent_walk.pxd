@@ -68,6 +68,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t rs_x, rs_h
         const void* panel
         const void* bias
+        const void* hidden_bias
     enum:
         FN_CELL_REGIONS
     ctypedef struct fn_cell_product:
@@ -102,6 +103,7 @@ cdef extern from "fastnn.h" nogil:
         void (*gru)(const fn_cell_rows* s) noexcept nogil
         void (*rnn_step)(const fn_cell_step* s) noexcept nogil
         void (*lstm_step)(const fn_cell_step* s) noexcept nogil
+        void (*gru_step)(const fn_cell_step* s) noexcept nogil
         void (*rnn_gradient)(const fn_cell_gradient* s) noexcept nogil
         void (*lstm_gradient)(const fn_cell_gradient* s) noexcept nogil
         void (*gru_gradient)(const fn_cell_gradient* s) noexcept nogil

@@ -2,7 +2,8 @@
 
 One product with two operands on the left.  A task has some rows of both gradients, one below the other, and some strips of columns.
 Its sums stay in the second-level cache, in rows close to each other; rows of x, h and dgates are brought there a few hundred at a
-time.  The row that was before each step lies in the output one step away, or in h0: nothing is put together for it.
+time, and read where they lie.  The row that was before each step lies in the output one step away, or in h0: nothing is put together
+for it.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
@@ -32,8 +33,8 @@ cdef enum:
     TILE_ROWS = 12
     PIECE_BYTES = 1280          # a column of sums of a task, and a row of them, at most: with the operands they fill half of the
     GROUP_BYTES = 1024          # second-level cache, and the operands, which come from beyond it, pass by less often
-    FAR = 1024                  # bytes between rows of x or h from which on a copy pays
-    PAD = 16                    # elements between rows of the copy: breaks up power-of-two strides
+    FAR = 1024                  # bytes between rows of x or h from which on bringing them near pays
+    LONG = 256                  # bytes of a row of a strip from which on it is read where it lies: four lines, as in gemm.pyx
     SLICE_ROWS = 12             # two tiles
 
 cdef float ONE_F = 1.0
@@ -43,7 +44,7 @@ cdef struct Weights:
     fn_call* call
     const fn_gemm_table* gemm
     int64_t element, width, strips, pieces, group, groups
-    int64_t panel_bytes, copy_stride, copy_bytes, sums_stride, sums_bytes, worker_bytes
+    int64_t panel_bytes, sums_stride, sums_bytes, worker_bytes
     int64_t rows, batch, inputs, hidden, columns
     int sides                   # 2 where the sides have gradients of their own: a task has one of them
 
@@ -51,8 +52,7 @@ cdef struct Weights:
 cdef struct Task:
     bint hidden_only, biases
     int64_t first, last, split, strip, end
-    char* panels                # of dgates
-    char* copy                  # of x and h
+    char* panel                 # of dgates, where they are copied
     char* sums
 
 # Rows of an operand that are brought near while `slices` more products run.
@@ -80,11 +80,9 @@ cdef void lay_out(Weights* w, fn_call* call) noexcept nogil:
     w.group = max(1, min(w.strips * w.sides * w.pieces // TASKS, GROUP_BYTES // (w.width * w.element)))
     w.groups = ceil_div(w.strips, w.group)
     w.panel_bytes = w.width * DEEP * w.element
-    w.copy_stride = ceil_div(rows, w.pieces) + PAD
-    w.copy_bytes = aligned(w.copy_stride * DEEP * w.element)
     w.sums_stride = w.group * w.width
     w.sums_bytes = ceil_div(rows, w.pieces) * w.sums_stride * w.element
-    w.worker_bytes = w.group * w.panel_bytes + w.copy_bytes + w.sums_bytes
+    w.worker_bytes = w.panel_bytes + aligned(w.sums_bytes)
 
 
 cdef int64_t weights_scratch(const fn_call* call) noexcept nogil:
@@ -114,9 +112,8 @@ cdef void weights_task(void* context, int64_t number, int worker) noexcept nogil
     t.split = clamp(w.inputs - t.first, t.last - t.first)
     t.strip, t.end = group * w.group, min((group + 1) * w.group, w.strips)
     t.biases = piece == 0 and w.call.slot[DB_IH] != NULL
-    t.panels = <char*>w.call.scratch + worker * w.worker_bytes
-    t.copy = t.panels + w.group * w.panel_bytes
-    t.sums = t.copy + w.copy_bytes
+    t.panel = <char*>w.call.scratch + worker * w.worker_bytes
+    t.sums = t.panel + w.panel_bytes
     while k < w.rows or k == 0:
         K = steps_from(w, k)
         add_steps(w, &t, k, K)
@@ -129,29 +126,23 @@ cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexc
     cdef fn_call* call = w.call
     cdef int64_t strip, column, slices, e = w.element
     cdef char* sums = t.sums
-    cdef char* panel = t.panels
     cdef fn_gemm_strip x, h, s
     cdef Next next
-    cdef int64_t deep = min(w.rows - k - K, DEEP), left = deep if copied(w, w.inputs) or copied(w, state_stride(w, k + K)) else 0
+    cdef int64_t deep = min(w.rows - k - K, DEEP), left = deep if far(w, w.inputs) or far(w, state_stride(w, k + K)) else 0
     memset(&s, 0, sizeof(s))
     s.K, s.load, s.csb, s.rsc = K, k > 0, 1, w.sums_stride
     x = h = s
-    left_side(w, &x, <char*>call.slot[X] + (k * w.inputs + t.first) * e, w.inputs, t.split, t.copy)
-    left_side(w, &h, before(w, k) + max(t.first - w.inputs, 0) * e, state_stride(w, k), t.last - t.first - t.split,
-              t.copy + t.split * e)
+    x.M, x.a, x.csa = t.split, <char*>call.slot[X] + (k * w.inputs + t.first) * e, w.inputs
+    h.M, h.a, h.csa = t.last - t.first - t.split, before(w, k) + max(t.first - w.inputs, 0) * e, state_stride(w, k)
     slices = ceil_div(x.M, SLICE_ROWS) + ceil_div(h.M, SLICE_ROWS)
-    will_come(&next.x, <char*>call.slot[X] + ((k + K) * w.inputs + t.first) * e, left, w.inputs * e, t.split * e,
-              slices * (t.end - t.strip))
+    will_come(&next.x, <const char*>x.a + K * x.csa * e, left, w.inputs * e, t.split * e, slices * (t.end - t.strip))
     will_come(&next.h, before(w, k + K) + max(t.first - w.inputs, 0) * e, left, state_stride(w, k + K) * e, h.M * e,
               slices * (t.end - t.strip))
     for strip in range(t.strip, t.end):
         column = strip * w.width
         s.n = min(w.width, w.columns - column)
-        s.b, s.rsb = <char*>call.slot[DGATES] + (k * w.columns + column) * e, w.columns
-        if t.hidden_only or w.columns > w.width or s.n % w.gemm.lanes:
-            right_side(w, t, k, K, column, s.n, panel)
-            s.b, s.rsb, s.padded = panel, w.width, True
-        will_come(&next.dgates, <char*>call.slot[DGATES] + ((k + K) * w.columns + column) * e, deep, w.columns * e, s.n * e, slices)
+        right_side(w, t, k, column, &s, &next.dgates)
+        will_come(&next.dgates, next.dgates.near, deep, next.dgates.stride, s.n * e, slices)
         multiply(w, &s, &x, sums, &next)
         multiply(w, &s, &h, sums + t.split * w.sums_stride * e, &next)
         if t.biases:
@@ -159,7 +150,6 @@ cdef void add_steps(const Weights* w, const Task* t, int64_t k, int64_t K) noexc
             s.c = <char*>call.slot[DB_HH if t.hidden_only else DB_IH] + column * e
             w.gemm.strip(&s)
         sums += w.width * e
-        panel += w.panel_bytes
 
 
 cdef void write_out(const Weights* w, const Task* t) noexcept nogil:
@@ -175,28 +165,25 @@ cdef void write_out(const Weights* w, const Task* t) noexcept nogil:
         memcpy(<char*>call.slot[DB_HH] + column * e, <char*>call.slot[DB_IH] + column * e, n * e)
 
 
-cdef void right_side(const Weights* w, const Task* t, int64_t k, int64_t K, int64_t column, int64_t n, char* panel) noexcept nogil:
-    """K rows of n columns into a panel: of dgates, then of what the hidden side has of its own."""
-    cdef int64_t e = w.element, own = w.call.size[OWN], shared = n
-    if t.hidden_only:
-        shared = clamp(w.columns - own - column, n)
-    if shared:
-        w.gemm.pack(K, shared, <char*>w.call.slot[DGATES] + (k * w.columns + column) * e, w.columns, 1, panel, w.width)
-    if shared < n:
-        w.gemm.pack(K, n - shared, <char*>w.call.slot[DHIDDEN] + (k * own + column + shared - (w.columns - own)) * e, own, 1,
-                    panel + shared * e, w.width)
+cdef void right_side(const Weights* w, const Task* t, int64_t k, int64_t column, fn_gemm_strip* s, Coming* coming) noexcept nogil:
+    """K rows of n columns, of dgates or, of the hidden side, what it has of its own; and where those lie that come next."""
+    cdef int64_t e = w.element, own = w.call.size[OWN] if t.hidden_only else 0, shared = clamp(w.columns - own - column, s.n)
+    cdef char* rows = <char*>w.call.slot[DGATES] + (k * w.columns + column) * e
+    cdef char* own_rows = rows
+    s.b, s.rsb, s.padded = rows, w.columns, False
+    if shared < s.n:
+        own_rows = <char*>w.call.slot[DHIDDEN] + (k * own + column + shared - (w.columns - own)) * e
+    if shared == 0:
+        s.b, s.rsb = own_rows, own
+    coming.near, coming.stride = <const char*>s.b + s.K * s.rsb * e, s.rsb * e
+    if (w.columns > w.width and w.width * e < LONG) or s.n % w.gemm.lanes or 0 < shared < s.n:
+        w.gemm.pack(s.K, shared, rows, w.columns, 1, t.panel, w.width)
+        w.gemm.pack(s.K, s.n - shared, own_rows, own, 1, t.panel + shared * e, w.width)
+        s.b, s.rsb, s.padded = t.panel, w.width, True
 
 
-cdef bint copied(const Weights* w, int64_t stride) noexcept nogil:
+cdef bint far(const Weights* w, int64_t stride) noexcept nogil:
     return stride * w.element >= FAR
-
-
-cdef void left_side(const Weights* w, fn_gemm_strip* s, const char* a, int64_t stride, int64_t M, char* copy) noexcept nogil:
-    """M columns of a as the rows of a product, copied where its own rows lie far apart."""
-    s.M, s.a, s.rsa, s.csa = M, a, 1, stride
-    if M and copied(w, stride):
-        w.gemm.pack(s.K, M, a, stride, 1, copy, w.copy_stride)
-        s.a, s.csa = copy, w.copy_stride
 
 
 cdef void will_come(Coming* c, const char* near, int64_t rows, int64_t stride, int64_t bytes, int64_t slices) noexcept nogil:
@@ -214,13 +201,13 @@ cdef void bring(Coming* c) noexcept nogil:
 cdef void multiply(const Weights* w, fn_gemm_strip* s, const fn_gemm_strip* left, char* c, Next* next) noexcept nogil:
     """By slices of rows, and between them some of the rows that come next."""
     cdef int64_t slices = ceil_div(left.M, SLICE_ROWS), row = 0, i
-    s.rsa, s.csa = left.rsa, left.csa
+    s.rsa, s.csa = 1, left.csa
     for i in range(slices):
         bring(&next.dgates)
         bring(&next.x)
         bring(&next.h)
         s.M = left.M * (i + 1) // slices - row
-        s.a, s.c = <const char*>left.a + row * left.rsa * w.element, c + row * s.rsc * w.element
+        s.a, s.c = <const char*>left.a + row * w.element, c + row * s.rsc * w.element
         w.gemm.strip(s)
         row += s.M
 
