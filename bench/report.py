@@ -168,7 +168,7 @@ def readme_table(data):
 
 def with_table(text, data):
     """The README's text with the table behind its mark replaced."""
-    return re.sub(r"<!-- benches -->\n(?:\n?\|.*)*", lambda _: f"<!-- benches -->\n\n{readme_table(data)}", text, count=1)
+    return re.sub(r"<!-- benches -->\n(?:\n*\|.*)*", lambda _: f"<!-- benches -->\n\n{readme_table(data)}", text, count=1)
 
 
 def recorded(data):
