@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include "simd.h"
+#include "special.h"
 
 #define vexp R(vexp)
 #define vexp_negative R(vexp_negative)
@@ -77,7 +78,7 @@ FN_INLINE vd vscale_d(vd a, vd n) {
     }
 FN_LANEWISE(tan) FN_LANEWISE(asin) FN_LANEWISE(acos) FN_LANEWISE(atan) FN_LANEWISE(sinh) FN_LANEWISE(cosh)
 FN_LANEWISE(asinh) FN_LANEWISE(acosh) FN_LANEWISE(atanh) FN_LANEWISE(erfc) FN_LANEWISE(floor) FN_LANEWISE(ceil)
-FN_LANEWISE(trunc) FN_LANEWISE(lgamma)
+FN_LANEWISE(trunc) FN_LANEWISE(lgamma) FN_LANEWISE(digamma) FN_LANEWISE(trigamma)
 
 #include "vmath_d.h"
 #include "vmath_f.h"

@@ -95,3 +95,16 @@ def ones(*shape):
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_integers_are_moved_whole(mode):
+    for dtype in ("int64", "int32", "uint8", "bool"):
+        x = np.random.RandomState(0).randint(0, 100, (2, 3, 4, 6)).astype(dtype)
+        for a in (x, np.asfortranarray(x), x[:, ::-1].copy()[:, ::-1]):
+            want = T.pad(torch.tensor(x.astype("float64")), (1, 2, 2, 1), mode).numpy().astype(dtype)
+            np.testing.assert_array_equal(padding.pad(from_array(a), (1, 2, 2, 1), mode).numpy(), want)
+        np.testing.assert_array_equal(shuffle.channel_shuffle(from_array(x[:, [0, 1, 2, 0]]), 2).numpy(), x[:, [0, 2, 1, 0]])
+        np.testing.assert_array_equal(resize.interpolate(from_array(x), scale_factor=2).numpy(), x.repeat(2, 2).repeat(2, 3))
+        with pytest.raises(NotImplementedError, match="bicubic"):
+            resize.interpolate(from_array(x), size=(3, 3), mode="bicubic")

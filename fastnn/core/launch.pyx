@@ -81,6 +81,8 @@ cdef int raise_status(fn_call* call) except -1:
             raise IndexError(f"index out of range in self: {name} got index {call.fault}")
         if "cross_entropy" in name or "nll" in name:
             raise IndexError(f"Target {call.fault} is out of bounds.")
+        if "multi_margin" in name:
+            raise RuntimeError("target out of range")
         raise IndexError(f"{name}: index {call.fault} is out of bounds")
     if call.status == FN_OUTSIDE_UNIT_INTERVAL:
         operand = "target" if call.fault else "input"

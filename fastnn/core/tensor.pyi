@@ -306,6 +306,7 @@ class Tensor:
     acosh = elementwise.acosh
     atanh = elementwise.atanh
     lgamma = elementwise.lgamma
+    digamma = elementwise.digamma
     sign = elementwise.sign
     floor = elementwise.floor
     ceil = elementwise.ceil
@@ -321,6 +322,7 @@ class Tensor:
     arctan = elementwise.atan
     round = elementwise.round
     frac = elementwise.frac
+    logit = elementwise.logit
     clamp = elementwise.clamp
     clip = elementwise.clamp
     clamp_min = elementwise.clamp_min
@@ -346,6 +348,10 @@ class Tensor:
     atan2 = power.atan2
     arctan2 = power.atan2
     hypot = power.hypot
+    fmax = power.fmax
+    fmin = power.fmin
+    copysign = power.copysign
+    heaviside = power.heaviside
     addcmul = power.addcmul
     addcdiv = power.addcdiv
     lerp = power.lerp

@@ -20,6 +20,7 @@ from fastnn.ops import (
 )
 from fastnn.ops.linalg import bilinear as bilinear
 from fastnn.ops.linear import linear as linear
+from fastnn.ops.random import gumbel_softmax as gumbel_softmax
 
 _FAMILIES = (activation, convolution, cross_entropy, distance, dropout, embedding, folding, group_normalization, loss, loss_rows,
              normalization, padding, pooling, resize, shuffle, softmax, unpooling)

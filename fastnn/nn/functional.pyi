@@ -13,6 +13,7 @@ from fastnn.ops.loss_rows import *
 from fastnn.ops.normalization import *
 from fastnn.ops.padding import *
 from fastnn.ops.pooling import *
+from fastnn.ops.random import gumbel_softmax as gumbel_softmax
 from fastnn.ops.resize import *
 from fastnn.ops.shuffle import *
 from fastnn.ops.softmax import *

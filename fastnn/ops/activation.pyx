@@ -70,6 +70,10 @@ cdef inline Tensor apply(Tensor x, int code, bint inplace, double a=0, double b=
     return unary_in_place(x, code, a, b, c) if inplace else unary(x, code, a, b, c)
 
 
+def maximum_into(a, b):
+    np.maximum(a, b, out=a)
+
+
 # ---- piecewise linear ------------------------------------------------------------------------------------------------
 def relu(input, bint inplace=False):
     """max(0, x); the gradient at 0 is 0.
@@ -83,6 +87,10 @@ def relu(input, bint inplace=False):
     if not is_real(x.array):
         if x.dtype.kind == "b":
             raise RuntimeError("Boolean inputs not supported for relu")
+        if inplace:
+            x.touch()
+            host_call("relu_", maximum_into, (x.array, x.dtype.type(0)))
+            return x
         return wrap(np.asarray(host_call("relu", np.maximum, (x.array, x.dtype.type(0)))))
     return apply(x, RELU, inplace)
 

@@ -72,7 +72,7 @@ cdef Tensor optional(object x):
 
 cdef int check_real(str op, np.ndarray a) except -1:
     if not is_real(a):
-        raise RuntimeError(f"\"{op}\" not implemented for '{type_name((<object>a).dtype)}' (needs float32 or float64)")
+        raise NotImplementedError(f"\"{op}\" not implemented for '{type_name((<object>a).dtype)}' (needs float32 or float64)")
     return 0
 
 

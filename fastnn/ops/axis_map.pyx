@@ -11,6 +11,7 @@ from fastnn.core.storage cimport empty, is_dense
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.ops.arguments cimport is_real
 from fastnn.ops.layout cimport contiguous
 
 np.import_array()
@@ -82,9 +83,19 @@ cdef class AxisMapBackward(Node):
         return g
 
 
+cdef Tensor taken(Tensor x, list maps):
+    """Integers: maps that only move elements, one tap each."""
+    y = x.array
+    for axis, (_, place, _) in maps:
+        y = np.take(y, place, axis)
+    return wrap(y if maps else y.copy())
+
+
 def axis_maps(input, list maps):
     """Apply [(axis, map)] one after the other."""
     cdef Tensor x = as_tensor(input)
+    if not is_real(x.array):
+        return taken(x, maps)
     cdef np.ndarray y = x.array
     cdef list back = []
     cdef bint records = recording(x)

@@ -16,7 +16,7 @@ from fastnn.ops.layout cimport contiguous, copy_into, fill, sum_to_shape
 
 from fastnn.core.tensor import install
 from fastnn.ops.host import change
-from fastnn.ops.promotion import FLOAT32, FLOAT64, INT64, check_device, type_name
+from fastnn.ops.promotion import FLOAT32, FLOAT64, INT64, check_device, number_in, type_name
 
 np.import_array()
 
@@ -178,6 +178,8 @@ def copy_(Tensor input, src, non_blocking=False):
     """Overwrite with the values of src, broadcast and converted."""
     cdef Tensor s = as_tensor(src)
     shape, own = (<object>input.array).shape, (<object>s.array).shape
+    if not is_real(input.array):        # integers have no gradient
+        s = wrap(s.array)
     if own != shape:
         try:
             fits = np.broadcast_shapes(own, shape) == shape
@@ -237,7 +239,7 @@ cdef int fill_array(np.ndarray a, value) except -1:
 
 
 def fill_host(a, value):
-    a.fill(value)
+    a.fill(number_in(value, a.dtype))
 
 
 def zero_(Tensor input):

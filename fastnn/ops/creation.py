@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.core.storage import new_array
 from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
 from fastnn.ops.host import compute, result, tensor_of
-from fastnn.ops.promotion import check_device, number_dtype
+from fastnn.ops.promotion import check_device, number_dtype, number_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +189,7 @@ def full(size: Dims, fill_value: Number | Tensor, *, out: Tensor | None = None, 
     """A tensor filled with one value; its dtype follows the value."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     dtype = number_dtype(value) if dtype is None else np.dtype(dtype)
-    return _new(_filled(_shape((size,)), value, dtype), requires_grad, device)
+    return _new(_filled(_shape((size,)), number_in(value, dtype), dtype), requires_grad, device)
 
 
 def zeros_like(input: Tensor, *, dtype: DTypeArgument = None, layout: object = None, device: Device = None,
@@ -213,7 +213,7 @@ def empty_like(input: Tensor, *, dtype: DTypeArgument = None, layout: object = N
 def full_like(input: Tensor, fill_value: Number | Tensor, *, dtype: DTypeArgument = None, layout: object = None,
               device: Device = None, requires_grad: bool = False, memory_format: object = None) -> Tensor:
     """One value in the shape, memory order and dtype of another tensor."""
-    return _new(_filled_like(input, fill_value, dtype), requires_grad, device)
+    return _new(_filled_like(input, number_in(fill_value, np.dtype(dtype or input.dtype)), dtype), requires_grad, device)
 
 
 def new_tensor(self: Tensor, data: Any, *, dtype: DTypeArgument = None, device: Device = None,

@@ -94,6 +94,8 @@ cdef Tensor of_pairs(str op, bint cosine, Tensor x, Tensor y, bint inside, doubl
     put(&L, 1, b)
     put(&L, 2, out)
     set_sizes(&L, a, inside, p, eps)
+    if L.call.size[1] == 0:
+        out.fill(0)                     # rows without elements
     launch(&L)
     if not recording(x, y):
         return wrap(out)
@@ -139,6 +141,28 @@ def pdist(input, p=2.0):
         raise RuntimeError("pdist only supports non-negative p values")
     first, second = np.triu_indices(x.array.shape[0], 1)
     return of_pairs("pdist", False, x[wrap(first.astype(np.int64))], x[wrap(second.astype(np.int64))], False, p, 0)
+
+
+def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
+    """p-norm distances between the rows of two matrices, or of batches of them: (..., P, M) and (..., R, M) give (..., P, R).
+
+    Differences are taken before they are squared, whatever `compute_mode` says: as exact as torch's "donot_use_mm_for_euclid_dist".
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.cdist(fastnn.tensor([[0.0, 0.0]]), fastnn.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[5., 1.]])
+    """
+    cdef Tensor x = as_tensor(x1), y = as_tensor(x2)
+    for t in (x, y):
+        if (<Tensor>t).array.ndim < 2:
+            raise RuntimeError(f"cdist only supports at least 2D tensors, got: {(<Tensor>t).array.ndim}D")
+    if x.shape[-1] != y.shape[-1]:
+        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x.shape[-1]} X2: {y.shape[-1]}")
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
+    return of_pairs("cdist", False, x.unsqueeze(-2), y.unsqueeze(-3), False, p, 0)
 
 
 # ---- unit vectors ------------------------------------------------------------------------------------------------

@@ -146,8 +146,10 @@ def make_unary(str name, str formula):
 
 
 def on_integers(a, function):
-    """Keep bool as it is; NumPy has no arithmetic on it."""
-    return a if a.dtype == np.bool_ else function(a)
+    """Keep bool as it is, but for its square (torch: int64); NumPy has no arithmetic on it."""
+    if a.dtype == np.bool_:
+        return a.astype(np.int64) if function is np.square else a
+    return function(a)
 
 
 FORMULAS = {
@@ -156,6 +158,7 @@ FORMULAS = {
     "cos": "cosine", "tan": "tangent", "asin": "inverse sine", "acos": "inverse cosine", "atan": "inverse tangent",
     "sinh": "hyperbolic sine", "cosh": "hyperbolic cosine", "asinh": "inverse hyperbolic sine",
     "acosh": "inverse hyperbolic cosine", "atanh": "inverse hyperbolic tangent", "lgamma": "log |gamma(x)|",
+    "digamma": "derivative of log gamma(x)",
     "sign": "sign: -1, 0 or 1", "floor": "rounding down", "ceil": "rounding up", "trunc": "rounding towards zero",
     "sqrt": "square root", "rsqrt": "1 / sqrt(x)", "square": "x^2", "reciprocal": "1 / x", "abs": "absolute value"}
 FUNCTIONS = {name: make_unary(name, formula) for name, formula in FORMULAS.items()}
@@ -174,6 +177,14 @@ def round(input, *, int decimals=0):
 def frac(input):
     """The fractional part, with the sign of x."""
     return input - FUNCTIONS["trunc"](input)
+
+
+def logit(input, eps=None):
+    """log(x / (1 - x)), of x limited to eps <= x <= 1 - eps where eps is given."""
+    x = as_real(input)
+    if eps is not None:
+        x = clamp(x, eps, 1 - eps)
+    return FUNCTIONS["log"](x / (1 - x))
 
 
 cdef int CLAMP = (<Unary>UNARIES["clamp"]).code
@@ -477,11 +488,11 @@ def method_where(self, condition, other):
 
 
 for name, function in {"round": round, "frac": frac, "clamp": clamp, "clip": clamp, "clamp_min": clamp_min,
-                       "clamp_max": clamp_max, "maximum": maximum, "minimum": minimum, "where": method_where,
+                       "clamp_max": clamp_max, "maximum": maximum, "minimum": minimum, "where": method_where, "logit": logit,
                        "__abs__": FUNCTIONS["abs"], "absolute": FUNCTIONS["abs"], "arcsin": FUNCTIONS["asin"],
                        "arccos": FUNCTIONS["acos"], "arctan": FUNCTIONS["atan"]}.items():
     install(name, function)
 
 absolute, arcsin, arccos, arctan, clip = FUNCTIONS["abs"], FUNCTIONS["asin"], FUNCTIONS["acos"], FUNCTIONS["atan"], clamp
 __all__ = [*FUNCTIONS, "absolute", "arccos", "arcsin", "arctan", "clamp", "clamp_max", "clamp_min", "clip", "eq", "frac", "ge", "gt",
-           "le", "lt", "maximum", "minimum", "ne", "round", "where"]
+           "le", "logit", "lt", "maximum", "minimum", "ne", "round", "where"]

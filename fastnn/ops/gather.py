@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import change, compute, result, tensor_of
-from fastnn.ops.promotion import can_cast, type_name
+from fastnn.ops.promotion import number_in, type_name
 from fastnn.ops.shape import normalize_axis
 
 if TYPE_CHECKING:
@@ -300,11 +300,8 @@ def masked_fill(input: Tensor, mask: Tensor | Array, value: Number | Tensor) -> 
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value.ndim} dimension(s).")
-    kind = value.dtype if isinstance(value, Tensor) else np.asarray(value).dtype
-    if not can_cast(kind, x.dtype):
-        raise RuntimeError(f"value cannot be converted to type {x.dtype} without overflow")
     if not isinstance(value, Tensor):
-        value = result("full", np.asarray(value, x.dtype), None)
+        value = result("full", number_in(value, x.dtype), None)
     elif value.dtype != x.dtype:
         value = value.to(x.dtype)
     return value.where(m, x)

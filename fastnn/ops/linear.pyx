@@ -3,6 +3,8 @@ cimport cython
 cimport numpy as np
 from libc.stdint cimport int64_t
 
+import math
+
 import numpy as np
 
 import fastnn.kernels.gemm  # no-cython-lint: declares the kernels
@@ -232,7 +234,7 @@ cdef np.ndarray flat_batch(np.ndarray a, tuple batch, int64_t* stride):
         flat = full
     else:
         flat = contiguous(full)
-        flat = (<object>flat).reshape(-1, full.shape[-2], full.shape[-1])
+        flat = (<object>flat).reshape(math.prod(batch), full.shape[-2], full.shape[-1])
     stride[0] = np.PyArray_STRIDE(flat, 0) // item
     return flat
 

@@ -48,7 +48,7 @@ def _bitwise(name, symbol, function):
     def operation(input, other):
         dtype = result_dtype(input, other)
         if dtype.kind == "f":
-            raise RuntimeError(f'"{name}_cpu" not implemented for \'{"Float" if dtype.itemsize == 4 else "Double"}\'')
+            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{"Float" if dtype.itemsize == 4 else "Double"}\'')
         a, b = _plain(input).astype(dtype), _plain(other).astype(dtype)
         _same_size(a, b)
         return result(name, compute(name, function, a, b), None)

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.ops.axis_map import axis_maps, rows_of
 from fastnn.ops.host import compute, result, tensor_of
+from fastnn.ops.promotion import number_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
                            f"{len(widths)} and input of dimension {x.dim()}")
     pairs = [(x.dim() - 1 - i, widths[2 * i], widths[2 * i + 1]) for i in range(len(widths) // 2)]
     if mode == "constant":
-        return constant(x, pairs, 0 if value is None else value)
+        return constant(x, pairs, number_in(0 if value is None else value, x.dtype))
     if mode not in INDEX:
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if value is not None and value != 0:

@@ -12,7 +12,7 @@ from fastnn.ops.copy cimport convert, converted
 from fastnn.ops.elementwise cimport binary_array, broadcast_shape, operands, unary
 from fastnn.ops.layout cimport sum_to_shape
 
-from fastnn.core.tensor import install
+from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import UNARIES
 from fastnn.ops.host import result
 from fastnn.ops.promotion import result_dtype
@@ -32,7 +32,7 @@ def neg(input):
     if np.PyArray_TYPE(x.array) == np.NPY_BOOL:
         raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, "
                            "use the `~` or `logical_not()` operator instead.")
-    return wrap(host_call("neg", np.negative, (x.array,)))
+    return wrap(np.asarray(host_call("neg", np.negative, (x.array,))))
 
 
 def pow(input, exponent):
@@ -114,8 +114,10 @@ def make_binary(str name, rule, integers, bint floating, str text):
         cdef np.ndarray p, q
         p, q = operands(input, other, floating)
         if not is_real(p):
-            broadcast_shape(p, q)
-            if integers is not np.arctan2 and (np.equal(q, 0)).any():
+            empty = 0 in broadcast_shape(p, q)
+            if np.PyArray_TYPE(p) == np.NPY_BOOL:
+                raise NotImplementedError(f"\"{name}_cpu\" not implemented for 'Bool'")
+            if not empty and (np.equal(q, 0)).any():
                 raise RuntimeError("ZeroDivisionError")
             return wrap(np.asarray(host_call(name, integers, (p, q))))
         z = binary_array(p, q, code)
@@ -203,6 +205,34 @@ def xlogy(input, other):
     return (x * y.log()).where((x != 0).logical_or(y.isnan()), 0.0)
 
 
+def fmax(input, other):
+    """The larger of two; a number where the other is NaN. The gradient of a tie goes to input."""
+    x, y = as_tensor(input), as_tensor(other)
+    return x.where((x >= y).logical_or(y.isnan()), y)
+
+
+def fmin(input, other):
+    """The smaller of two; a number where the other is NaN. The gradient of a tie goes to input."""
+    x, y = as_tensor(input), as_tensor(other)
+    return x.where((x <= y).logical_or(y.isnan()), y)
+
+
+def copysign(input, other):
+    """|x| with the sign of y; the gradient of x at 0 is 0."""
+    x, y = as_tensor(input), as_tensor(other)
+    dtype = result_dtype(input, other)
+    size = x.to(dtype if dtype.kind == "f" else get_default_dtype()).abs()
+    return (-size).where(y.signbit(), size)
+
+
+def heaviside(input, values):
+    """0 below 0, 1 above, `values` at 0; NaN counts as below."""
+    x, v = as_tensor(input), as_tensor(values)
+    if x.dtype != v.dtype:
+        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
+    return v.where(x == 0, (x > 0).to(x.dtype))
+
+
 def deg2rad(input):
     """Degrees to radians."""
     return input * (np.pi / 180)
@@ -218,9 +248,9 @@ for name, function in {
         "__mod__": remainder, "__rmod__": reflected(remainder), "__floordiv__": floor_divide,
         "__rfloordiv__": reflected(floor_divide), "arctan2": atan2, "addcmul": addcmul, "addcdiv": addcdiv, "lerp": lerp,
         "float_power": float_power, "positive": positive, "logaddexp": logaddexp, "xlogy": xlogy, "deg2rad": deg2rad,
-        "rad2deg": rad2deg}.items():
+        "rad2deg": rad2deg, "fmax": fmax, "fmin": fmin, "copysign": copysign, "heaviside": heaviside}.items():
     install(name, function)
 
-__all__ = ["addcdiv", "addcmul", "arctan2", "atan2", "deg2rad", "float_power", "floor_divide", "fmod", "hypot", "lerp", "logaddexp",
-           "neg", "negative", "positive", "pow", "rad2deg", "remainder", "rsub", "xlogy"]
+__all__ = ["addcdiv", "addcmul", "arctan2", "atan2", "copysign", "deg2rad", "float_power", "floor_divide", "fmax", "fmin", "fmod",
+           "heaviside", "hypot", "lerp", "logaddexp", "neg", "negative", "positive", "pow", "rad2deg", "remainder", "rsub", "xlogy"]
 negative, arctan2 = neg, atan2

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from fastnn.core.types import Device, DType, DTypeArgument, Number, Operand
+    from fastnn.core.types import Array, Device, DType, DTypeArgument, Number, Operand
 
 BOOL, INT64 = np.dtype(np.bool_), np.dtype(np.int64)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -50,6 +50,19 @@ def number_dtype(x: Number | np.generic) -> DType:
     if isinstance(x, int | np.integer):
         return INT64
     return get_default_dtype()
+
+
+def number_in(value: Number | np.generic, dtype: DType) -> Array:
+    """A number as an array without axes; an integer loses its fraction, an unsigned one its sign (torch), and what does not fit is an
+    error."""
+    kept = value if dtype.kind not in "iu" or not np.isfinite(value) else int(value)
+    if dtype.kind == "u" and -np.iinfo(dtype).max <= kept < 0:
+        kept += np.iinfo(dtype).max + 1
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            return np.asarray(kept).astype(dtype) if dtype.kind in "bf" else np.asarray(kept, dtype)
+    except (OverflowError, FloatingPointError, ValueError):
+        raise RuntimeError(f"value cannot be converted to type {dtype} without overflow") from None
 
 
 def result_dtype(*operands: Operand) -> DType:

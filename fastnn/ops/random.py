@@ -269,5 +269,37 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     return from_array(compute("poisson", draw, rates))
 
 
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """Sample categories so that gradients pass: softmax((logits + g) / tau), g from the Gumbel distribution.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Logarithms of the categories' weights along `dim`.
+    tau : float, default 1
+        Temperature: the smaller, the nearer to one category.
+    hard : bool, default False
+        Return the greatest as 1 and the rest as 0; the gradient is that of the soft sample.
+    eps : float
+        Ignored, as in torch.
+    dim : int, default -1
+
+    References
+    ----------
+    E. Jang, S. Gu, B. Poole: Categorical Reparameterization with Gumbel-Softmax, ICLR 2017.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.nn.functional.gumbel_softmax(fastnn.zeros(2, 5), hard=True).sum(1)
+    tensor([1., 1.])
+    """
+    noise = -exponential_(logits.detach().clone()).log()
+    soft = ((logits + noise) / tau).softmax(dim)
+    if not hard:
+        return soft
+    return soft.detach().mul(0).scatter(dim, soft.max(dim, keepdim=True)[1], 1.0) - soft.detach() + soft
+
+
 for _method in (bernoulli, bernoulli_, cauchy_, exponential_, geometric_, log_normal_, multinomial, normal_, random_, uniform_):
     install(_method.__name__, _method)

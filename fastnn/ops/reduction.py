@@ -353,7 +353,9 @@ def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative integer occurs."""
     x = tensor_of(input).array
-    if x.size and x.min() < 0:
+    if x.dtype.kind not in "iu":
+        raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{type_name(x.dtype)}'")
+    if x.ndim != 1 or (x.size and x.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     w = None if weights is None else tensor_of(weights)
     counts = np.bincount(x, None if w is None else w.array, minlength)

@@ -10,6 +10,7 @@ import numpy as np
 from fastnn.ops import pooling
 from fastnn.ops.axis_map import axis_maps, rows_of
 from fastnn.ops.host import tensor_of
+from fastnn.ops.promotion import FLOAT32, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,8 @@ def interpolate(input: Tensor, size: Dims | None = None, scale_factor: float | S
     if spatial not in (1, 2, 3) or mode not in ("nearest", "nearest-exact", "area", *RANK):
         raise NotImplementedError(f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {x.dim()}D) for the modes: {MODES} "
                                   f"(got {mode})")
+    if interpolating and x.dtype.kind != "f":
+        raise NotImplementedError(f"interpolate: mode '{mode}' is not implemented for '{type_name(x.dtype)}' (needs float32 or float64)")
     if interpolating and RANK[mode] != x.dim():
         raise NotImplementedError(f"Got {x.dim()}D input, but {mode} mode needs {RANK[mode]}D input")
     sizes, factors = sizes_of(x, size, scale_factor, recompute_scale_factor)
@@ -65,7 +68,8 @@ def interpolate(input: Tensor, size: Dims | None = None, scale_factor: float | S
         raise RuntimeError(f"Input and output sizes should be greater than 0, but got input {list(x.shape[2:])} output {sizes}")
     if mode == "area":
         return getattr(pooling, f"adaptive_avg_pool{spatial}d")(x, sizes)
-    maps = [(2 + i, axis_rows(mode, x.shape[2 + i], sizes[i], factors[i], bool(align_corners), antialias, x.array.dtype))
+    maps = [(2 + i, axis_rows(mode, x.shape[2 + i], sizes[i], factors[i], bool(align_corners), antialias,
+                              x.dtype if x.dtype.kind == "f" else FLOAT32))
             for i in reversed(range(spatial))]
     return axis_maps(x, maps)
 
@@ -102,7 +106,7 @@ def sizes_of(x, size, scale_factor, recompute):
 
 
 def axis_rows(mode, source, target, factor, align_corners, antialias, dtype):
-    """The sparse map of one axis; coordinates are computed in the tensor's dtype, as torch does."""
+    """The sparse map of one axis; coordinates are computed in the tensor's dtype, as torch does (of integers in float32)."""
     one = dtype.type(1)
     j = np.arange(target, dtype=dtype)
     if align_corners:

@@ -3,6 +3,7 @@ cimport cython
 cimport numpy as np
 from libc.stdint cimport int64_t
 
+import math
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport axis_of, check_real
+from fastnn.ops.elementwise cimport as_real
 from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import install
@@ -165,9 +167,9 @@ cdef Tensor logsumexp_last(Tensor x):
     cdef np.ndarray a = contiguous(x.array), y
     cdef LogsumexpBackward node
     cdef int ndim = np.PyArray_NDIM(a)
-    if np.PyArray_DIM(a, ndim - 1) == 0:
-        raise RuntimeError("logsumexp: the reduced axis has no elements")
     y = empty(ndim - 1, np.PyArray_DIMS(a), np.PyArray_TYPE(a))
+    if np.PyArray_DIM(a, ndim - 1) == 0:
+        y.fill(-np.inf)
     if np.PyArray_SIZE(a):
         begin(&L, LOGSUMEXP, fn_dtype_of(a))
         put(&L, 0, a)
@@ -185,7 +187,7 @@ cdef Tensor logsumexp_last(Tensor x):
 
 
 def logsumexp(input, dim, keepdim=False):
-    """Compute log sum exp(x) over one or several axes without overflow.
+    """Compute log sum exp(x) over one or several axes without overflow; over none it is -inf. Integers take the default dtype.
 
     Parameters
     ----------
@@ -193,9 +195,8 @@ def logsumexp(input, dim, keepdim=False):
     dim : int or tuple of ints
     keepdim : bool, default False
     """
-    cdef Tensor x = as_tensor(input)
+    cdef Tensor x = as_real(input)
     cdef int ndim = x.array.ndim
-    check_real("logsumexp", x.array)
     axes = sorted({axis_of(d, ndim) for d in ((dim,) if isinstance(dim, int) else dim)})
     shape = tuple(x.shape)
     if ndim == 0:
@@ -205,7 +206,7 @@ def logsumexp(input, dim, keepdim=False):
         x = x.permute(*kept, *axes)
     result = tuple(shape[i] for i in kept)
     if len(axes) != 1:
-        x = x.reshape(result + (-1,))
+        x = x.reshape(result + (math.prod([shape[i] for i in axes]),))
     y = logsumexp_last(x)
     return y.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape))) if keepdim else y
 

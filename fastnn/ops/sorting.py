@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.joining import cat
-from fastnn.ops.promotion import INT64, require_tensors
+from fastnn.ops.promotion import INT64, require_tensors, type_name
 from fastnn.ops.reduce import running_array
 from fastnn.ops.shape import normalize_axis
 
@@ -152,6 +152,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndice
     """(values, indices) of the most frequent element along an axis, the smallest of several; its last position."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
+    if x.ndim and x.shape[axis] == 0:
+        raise IndexError(f"mode(): Expected reduction dim {axis} to have non-zero size.")
 
     def position(row):
         values, counts = np.unique(row, return_counts=True)
@@ -227,6 +229,8 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
     values = x.array
+    if x.dtype.kind != "f":
+        raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(x.dtype)}'")
     y = compute("logcumsumexp", lambda a: np.logaddexp.accumulate(a, axis) if a.ndim else a.copy(), values)
 
     def rule(grad):

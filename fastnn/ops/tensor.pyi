@@ -1,6 +1,7 @@
 from fastnn.ops.arithmetic import *
 from fastnn.ops.copy import *
 from fastnn.ops.creation import *
+from fastnn.ops.distance import cdist as cdist
 from fastnn.ops.elementwise import *
 from fastnn.ops.gather import *
 from fastnn.ops.indexing import *

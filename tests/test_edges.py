@@ -1,0 +1,136 @@
+"""Edges of operations against torch: integers and bools, empty sizes, infinities, numbers that do not fit."""
+import numpy as np
+import pytest
+
+import fastnn as fn
+
+torch = pytest.importorskip("torch")
+
+
+def test_integers_in_functions_of_floats():
+    """What torch gives for integers and bools: values in place too, sizes 0 and () included."""
+    x = np.array([-3, 0, 5], np.int32)
+    a, b = fn.tensor(x), torch.tensor(x)
+    assert fn.nn.functional.relu_(a[::2]).tolist() == [0, 5] and a.tolist() == [0, 0, 5] and torch.nn.functional.relu_(b).tolist() == a.tolist()
+    assert (-fn.tensor(5)).item() == -5 and (-fn.tensor(5)).dtype == np.int64
+    assert fn.tensor([True, False]).square().tolist() == [1, 0] and fn.tensor([True]).square().dtype == np.int64
+    assert (fn.zeros(0, 3, dtype=fn.uint8) // 0).shape == (0, 3)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        fn.tensor([1]) // 0
+    with pytest.raises(NotImplementedError, match="fmod"):
+        fn.fmod(fn.tensor([True]), fn.tensor([True]))
+    target = fn.tensor([True, False])
+    assert not target.copy_(fn.tensor([0.0, 2.0], requires_grad=True)).requires_grad and target.tolist() == [False, True]
+
+
+def test_quotient_rounded_down_of_floats():
+    x = np.array([0.3, -0.3, 7, -7, 0, 1, -1, np.inf, np.nan, 0.6, 1e30], "float64")
+    y = np.array([4, 5, 0.1, 0, -0.0, -3.0, np.inf, 0.2], "float64")
+    for dtype in ("float32", "float64"):
+        p, q = x.astype(dtype)[:, None], y.astype(dtype)
+        got, want = fn.floor_divide(fn.from_numpy(p), fn.from_numpy(q)).numpy(), torch.floor_divide(torch.tensor(p), torch.tensor(q)).numpy()
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got)[~np.isnan(want)], np.signbit(want)[~np.isnan(want)])
+
+
+def test_log_gamma_and_its_derivatives():
+    for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12)):
+        x = np.array([1e-3, 0.4, 1, 1.46, 2, 3.3, 11.9, 12, 50, 1e4, -0.5, -2.3, -7.01], dtype)
+        a, b = fn.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+        for module, leaf in ((fn, a), (torch, b)):
+            module.lgamma(leaf).sum().backward()
+        np.testing.assert_allclose(a.digamma().detach().numpy(), b.digamma().detach().numpy(), tolerance, tolerance)
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), 10 * tolerance, tolerance)
+    one = fn.tensor(1.0, dtype=fn.float64, requires_grad=True)
+    one.digamma().backward()
+    assert abs(one.grad.item() - np.pi ** 2 / 6) < 1e-14        # torch's own trigamma has nine digits
+    x = fn.tensor([0.3, 5.0, 20.0, -1.7], dtype=fn.float64, requires_grad=True)
+    assert fn.autograd.gradcheck(fn.digamma, (x,))
+    edges = [0.0, -0.0, -1.0, np.inf, np.nan]
+    np.testing.assert_array_equal(fn.digamma(fn.tensor(edges)).numpy(), torch.digamma(torch.tensor(edges)).numpy())
+
+
+def test_selecting_functions_of_two_variables():
+    x = np.array([1.0, np.nan, 2, np.nan, 0, -0.0, -3, 2], "float32")
+    y = np.array([np.nan, 1.0, 1, np.nan, -1, -0.0, 2, 2], "float32")
+    for name in ("fmax", "fmin", "copysign", "heaviside"):
+        a, b = (fn.tensor(v, requires_grad=name != "heaviside") for v in (x, y))
+        p, q = (torch.tensor(v, requires_grad=name != "heaviside") for v in (x, y))
+        got, want = getattr(fn, name)(a, b), getattr(torch, name)(p, q)
+        np.testing.assert_array_equal(got.detach().numpy(), want.detach().numpy(), name)
+        np.testing.assert_array_equal(np.signbit(got.detach().numpy()), np.signbit(want.detach().numpy()), name)
+        if name != "heaviside":
+            got.sum().backward()
+            want.sum().backward()
+            number = ~np.isnan(x)
+            np.testing.assert_array_equal(a.grad.numpy()[number], p.grad.numpy()[number], name)
+    assert fn.copysign(fn.tensor([1, 2]), -1.0).tolist() == [-1.0, -2.0]
+    assert torch.equal(torch.logit(torch.tensor([0.2, 0.9])), torch.tensor(fn.logit(fn.tensor([0.2, 0.9])).numpy()))
+    assert fn.logit(fn.tensor([0.0]), 0.5).item() == 0
+
+
+def test_numbers_that_do_not_fit_an_integer():
+    hold = fn.tensor([True, False])
+    assert fn.zeros(2, dtype=fn.int64).masked_fill(hold, -2.7).tolist() == [-2, 0] and (~hold).masked_fill(hold, 2.5).tolist() == [True, True]
+    assert fn.full((2,), -1, dtype=fn.uint8).tolist() == [255, 255] == fn.zeros(2, dtype=fn.uint8).fill_(-1).tolist()
+    for call in (lambda: fn.zeros(2, dtype=fn.uint8).masked_fill(hold, 300), lambda: fn.full((2,), 300, dtype=fn.uint8),
+                 lambda: fn.zeros(2, dtype=fn.int64).fill_(float("inf")), lambda: fn.zeros(2).masked_fill(hold, 1e300),
+                 lambda: fn.nn.functional.pad(fn.zeros(2, dtype=fn.uint8), (1, 1), value=300)):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            call()
+
+
+@pytest.mark.parametrize("a, b", [((3, 1, 0, 2), (3, 1, 2, 5)), ((2, 4, 0), (0, 6)), ((7, 3, 5, 2), (2, 0)), ((0, 5), (1, 0, 5, 0)),
+                                  ((1, 6), (2, 1, 6, 0)), ((2, 0, 3, 4), (4, 2)), ((0,), (2, 2, 0, 6))])
+def test_products_of_nothing(a, b):
+    ours = [fn.ones(*s, requires_grad=True) for s in (a, b)]
+    theirs = [torch.ones(*s, requires_grad=True) for s in (a, b)]
+    got, want = ours[0] @ ours[1], theirs[0] @ theirs[1]
+    assert got.shape == tuple(want.shape) and not got.detach().numpy().any()
+    got.sum().backward()
+    for x in ours:
+        assert x.grad.shape == x.shape and not x.grad.numpy().any()
+
+
+def test_logsumexp_of_nothing_and_of_integers():
+    assert fn.logsumexp(fn.zeros(0, 3), 0).tolist() == [-np.inf] * 3 and fn.logsumexp(fn.zeros(2, 0, 0), (1, 2)).tolist() == [-np.inf] * 2
+    np.testing.assert_allclose(fn.logsumexp(fn.arange(3), 0).item(), torch.logsumexp(torch.arange(3), 0).item(), 1e-6)
+    with pytest.raises(NotImplementedError, match="logcumsumexp"):
+        fn.logcumsumexp(fn.tensor([1, 2]), 0)
+    with pytest.raises(IndexError, match="non-zero size"):
+        fn.zeros(2, 0).mode(1)
+    with pytest.raises(NotImplementedError, match="bincount"):
+        fn.bincount(fn.tensor([1.0]))
+    with pytest.raises(RuntimeError, match="target out of range"):
+        fn.nn.functional.multi_margin_loss(fn.zeros(1, 3), fn.tensor([3]))
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 2.0, 3.0, float("inf")])
+def test_distances_between_all_rows(p):
+    rng = np.random.default_rng(0)
+    for a, b in (((5, 3), (4, 3)), ((2, 1, 5, 3), (3, 4, 3)), ((0, 3), (4, 3)), ((2, 0), (3, 0))):
+        x, y = rng.standard_normal(a), rng.standard_normal(b)
+        mine, other = (fn.tensor(x, requires_grad=True), fn.tensor(y)), (torch.tensor(x, requires_grad=True), torch.tensor(y))
+        got, want = fn.cdist(*mine, p), torch.cdist(*other, p)
+        np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), 1e-12, 1e-12)
+        got.sum().backward()
+        want.sum().backward()
+        np.testing.assert_allclose(mine[0].grad.numpy(), other[0].grad.numpy(), 1e-10, 1e-12)
+    with pytest.raises(RuntimeError, match="columns"):
+        fn.cdist(fn.zeros(2, 3), fn.zeros(2, 4))
+    with pytest.raises(RuntimeError, match="2D"):
+        fn.cdist(fn.zeros(3), fn.zeros(2, 3))
+
+
+def test_gumbel_softmax():
+    F = fn.nn.functional
+    logits = fn.tensor(np.log([[0.7, 0.2, 0.1]] * 4000), requires_grad=True)
+    fn.manual_seed(0)
+    hard = F.gumbel_softmax(logits, hard=True)
+    fn.manual_seed(0)
+    soft = F.gumbel_softmax(logits, tau=0.5)
+    assert set(hard.detach().numpy().ravel().round(6).tolist()) == {0.0, 1.0} and (hard.argmax(1) == soft.argmax(1)).all()
+    np.testing.assert_allclose(hard.detach().numpy().mean(0), [0.7, 0.2, 0.1], atol=0.03)
+    np.testing.assert_allclose(soft.sum(1).detach().numpy(), 1, 1e-12)
+    (hard * fn.arange(3.0, dtype=fn.float64)).sum().backward()
+    assert np.isfinite(logits.grad.numpy()).all() and logits.grad.abs().max() > 0
