@@ -213,7 +213,8 @@ def empty_like(input: Tensor, *, dtype: DTypeArgument = None, layout: object = N
 def full_like(input: Tensor, fill_value: Number | Tensor, *, dtype: DTypeArgument = None, layout: object = None,
               device: Device = None, requires_grad: bool = False, memory_format: object = None) -> Tensor:
     """One value in the shape, memory order and dtype of another tensor."""
-    return _new(_filled_like(input, number_in(fill_value, np.dtype(dtype or input.dtype)), dtype), requires_grad, device)
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    return _new(_filled_like(input, number_in(value, np.dtype(dtype or input.dtype)), dtype), requires_grad, device)
 
 
 def new_tensor(self: Tensor, data: Any, *, dtype: DTypeArgument = None, device: Device = None,

@@ -55,7 +55,7 @@ def number_dtype(x: Number | np.generic) -> DType:
 def number_in(value: Number | np.generic, dtype: DType) -> Array:
     """A number as an array without axes; an integer loses its fraction, an unsigned one its sign (torch), and what does not fit is an
     error."""
-    kept = value if dtype.kind not in "iu" or not np.isfinite(value) else int(value)
+    kept: Any = value if dtype.kind not in "iu" or not np.isfinite(value) else int(value)
     if dtype.kind == "u" and -np.iinfo(dtype).max <= kept < 0:
         kept += np.iinfo(dtype).max + 1
     try:
