@@ -8,7 +8,7 @@
 typedef struct fn_cell_rows {
     int64_t M, n, width;        /* rows, units of each row, units of the layer */
     int relu;                   /* RNN: relu in place of tanh */
-    const void *sums;           /* of the input side too but for a GRU's `hidden`, which has its own bias */
+    void *sums;                 /* of the input side too but for a GRU's `hidden`, which has its own bias; a GRU changes them */
     const void *hidden;
     int64_t rs_sums;
     void *gates;                /* the activated gates, or NULL */

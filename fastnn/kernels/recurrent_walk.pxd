@@ -25,7 +25,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_cell_rows:
         int64_t M, n, width
         int relu
-        const void* sums
+        void* sums
         const void* hidden
         int64_t rs_sums
         void* gates
