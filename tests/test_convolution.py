@@ -163,7 +163,7 @@ def test_winograd_over_phases(case):
 
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 3), (1, 3)])
 @pytest.mark.parametrize("padding", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_depthwise_weight_gradient_at_the_edges(kernel, padding):
+def test_depthwise_at_the_edges(kernel, padding):
     for height, width in ((3, 1), (1, 2), (3, 3), (4, 5), (9, 12)):
         if height + 2 * padding[0] >= kernel[0] and width + 2 * padding[1] >= kernel[1]:
             for channels in (2, 16, 35):

@@ -61,6 +61,20 @@ typedef struct fn_conv_depthwise {
     int relu;
 } fn_conv_depthwise;
 
+/* The same of three neighbouring columns, x[i][(p + j) * C + c] * w[k][j * C + c], for whole target rows: the first column may be missing
+ * on the left of the first pixel, the last on the right of the last one.  One target row sees `rows` source rows, up to three; of two
+ * the second sees x[1..3] where the first sees x[0..2]. */
+typedef struct fn_conv_slide {
+    int64_t count, C;
+    int rows, targets, left, right;
+    const void *const *x;
+    const void *const *w;
+    int64_t ystep;
+    void *y[2];
+    const void *bias;
+    int relu;
+} fn_conv_slide;
+
 /* One source channel, few target channels: pixels fill the lanes.  y[p][o] = sum over rows i, columns j of x[i][p + j] *
  * w[(i * columns + j) * rsw + o], one chain each.  Every x[i] can be read up to a whole vector behind its last pixel. */
 typedef struct fn_conv_thin {
@@ -90,6 +104,7 @@ typedef struct fn_conv_table {
     void (*gather)(const fn_conv_gather *s);
     void (*outer)(const fn_conv_outer *s);
     void (*depthwise)(const fn_conv_depthwise *s);
+    void (*depthwise_slide)(const fn_conv_slide *s);
     /* c[j * wcolumn + k] (+)= sum over runs and pixels of x[pixel * xstep + j * xcolumn + k] * y[pixel * ystep + k]:
      * j < columns (at most 3), k < C */
     void (*depthwise_outer)(int64_t runs, const fn_conv_run *run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,

@@ -62,6 +62,19 @@ cdef extern from "fastnn.h" nogil:
         void* y
         const void* bias
         int relu
+    ctypedef struct fn_conv_slide:
+        int64_t count
+        int64_t C
+        int rows
+        int targets
+        int left
+        int right
+        const void** x
+        const void** w
+        int64_t ystep
+        void* y[2]
+        const void* bias
+        int relu
     ctypedef struct fn_conv_thin:
         int64_t count
         int64_t n
@@ -90,6 +103,7 @@ cdef extern from "fastnn.h" nogil:
         void (*gather)(const fn_conv_gather* s) noexcept nogil
         void (*outer)(const fn_conv_outer* s) noexcept nogil
         void (*depthwise)(const fn_conv_depthwise* s) noexcept nogil
+        void (*depthwise_slide)(const fn_conv_slide* s) noexcept nogil
         void (*depthwise_outer)(int64_t runs, const fn_conv_run* run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
                                 int64_t ystep, void* c, int64_t wcolumn) noexcept nogil
         void (*depthwise_square)(const fn_conv_square* s) noexcept nogil

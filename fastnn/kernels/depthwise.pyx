@@ -1,13 +1,14 @@
-"""Depthwise convolution: rows of pixels times rows of weights, vectors of channels; bound by memory, not arithmetic."""
+"""Depthwise convolution: rows of pixels times rows of weights, vectors of channels."""
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
-    Axis, Gather, ceil_div, fn_conv_depthwise, fn_conv_run, fn_conv_square, round_up, source_row, tap_weight_at, target_row, taps_of)
+    Axis, Gather, ceil_div, fn_conv_depthwise, fn_conv_run, fn_conv_slide, fn_conv_square, round_up, source_row, tap_weight_at, target_row,
+    taps_of)
 from fastnn.kernels.native cimport parallel
 
 cdef enum:
-    BLOCK_BYTES = 65536         # of target rows in a block
+    BLOCK_BYTES = 16384         # of target rows in a block
     PARTS = 16                  # partial sums of the weight gradient
 
 cdef struct Rows:
@@ -18,8 +19,7 @@ cdef struct Rows:
     int64_t low                 # target columns that see the whole kernel: low <= j < high
     int64_t high
     int64_t worker_bytes
-    char* weights               # [tap][channel]
-    char* workers
+    char* workers               # of each: whether its weights are turned, then as row_body has it
     const char* dy
     char* partial
 
@@ -37,10 +37,6 @@ cdef void plan(const Gather* g, Rows* r, int64_t most_blocks) noexcept nogil:
     r.low = min(x.count, max(0, ceil_div(-x.b, x.a))) if x.b < 0 else 0
     r.high = x.source - 1 - x.b - (x.taps - 1) * x.bstep
     r.high = max(r.low, min(x.count, r.high // x.a + 1 if r.high >= 0 else 0))
-
-
-cdef inline int64_t weights_bytes(const Gather* g) noexcept nogil:
-    return round_up(max(1, taps_of(g)) * g.groups * g.element + 64, 64)
 
 
 cdef void row_of(const Rows* r, int64_t row, int64_t* n, int64_t* j0, int64_t* j1) noexcept nogil:
@@ -70,59 +66,130 @@ cdef void pixel(const Rows* r, fn_conv_depthwise* s, const void** x, const void*
     r.g.kernels.depthwise(&edge)
 
 
+cdef int64_t rows_seen(const Rows* r, int64_t row, const char* weights, const void** x, const void** w, int64_t* first) noexcept nogil:
+    """How many source rows a target row sees, where they begin and their weights; `first`: the place of the first along axis 1."""
+    cdef const Gather* g = &r.g
+    cdef const Axis* a = &g.axis[0]
+    cdef int64_t n, j0, j1, t0, t1, s0, s1, rows = 0, at = g.groups * g.element
+    row_of(r, row, &n, &j0, &j1)
+    for t0 in range(a[0].taps):
+        s0 = a[0].a * j0 + a[0].b + t0 * a[0].bstep
+        for t1 in range(a[1].taps):
+            s1 = a[1].a * j1 + a[1].b + t1 * a[1].bstep
+            if 0 <= s0 < a[0].source and 0 <= s1 < a[1].source and a[2].taps > 0:
+                if rows == 0:
+                    first[0] = s1
+                x[rows] = g.source + source_row(g, n, s0, s1) * at
+                w[rows] = weights + (t0 * a[1].taps + t1) * a[2].taps * at
+                rows += 1
+    return rows
+
+
+cdef char* target_of(const Rows* r, int64_t row) noexcept nogil:
+    cdef int64_t n, j0, j1
+    row_of(r, row, &n, &j0, &j1)
+    return r.g.target + (target_row(&r.g, n, j0, j1) + r.g.axis[2].start) * r.g.groups * r.g.element
+
+
+cdef bint slides(const Rows* r) noexcept nogil:
+    """Three neighbouring columns of at most three kernel rows, at most one of them outside on either side."""
+    cdef const Axis* a = &r.g.axis[0]
+    return (a[0].taps == 1 and a[1].taps <= 3 and a[2].taps == 3 and a[2].a == 1 and a[2].bstep == 1 and -1 <= a[2].b <= 0
+            and a[2].b + a[2].count + 1 <= a[2].source and a[2].count > 0)
+
+
+cdef bint pairs(const Rows* r, int64_t row, int64_t first) noexcept nogil:
+    """Do this target row and the next one see the four source rows from `first` on, all there?"""
+    cdef const Axis* a = &r.g.axis[1]
+    return (a.taps == 3 and a.a == 1 and a.bstep == 1 and row % a.count + 1 < a.count and first == row % a.count + a.b
+            and first + 3 < a.source)
+
+
 cdef void row_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const Rows* r = <const Rows*>context
     cdef const Gather* g = &r.g
-    cdef const Axis* a = &g.axis[0]
-    cdef int64_t C = g.groups, e = g.element, most = a[0].taps * a[1].taps + 1, row, n, j0, j1, t0, t1, s0, s1, rows, j, i
-    cdef const void** x = <const void**>(r.workers + worker * r.worker_bytes)
+    cdef const Axis* a = &g.axis[2]
+    cdef int64_t e = g.element, most = g.axis[0].taps * g.axis[1].taps + 2, row = block * r.rows, end, first = 0, rows, j, i
+    cdef char* own = r.workers + worker * r.worker_bytes
+    cdef const void** x = <const void**>(own + 64)
     cdef const void** w = x + most
     cdef const void** edge_x = w + most
     cdef const void** edge_w = edge_x + most
+    cdef char* weights = own + 64 + round_up(4 * 8 * most, 64)
+    cdef bint sliding = slides(r)
     cdef char* y
     cdef fn_conv_depthwise s
-    s.C, s.xstep, s.xcolumn, s.wcolumn, s.ystep = C, a[2].a * C, a[2].bstep * C, C, a[2].step * C
+    cdef fn_conv_slide p
+    p.count, p.C, p.ystep, p.x, p.w = a.count, g.groups, a.step * g.groups, edge_x, w
+    p.left, p.right = a.b < 0, a.b + a.count + 1 >= a.source
+    p.bias, p.relu = g.end.bias, g.end.relu
+    s.C, s.xstep, s.xcolumn, s.wcolumn, s.ystep = g.groups, a.a * g.groups, a.bstep * g.groups, g.groups, p.ystep
     s.bias, s.relu = g.end.bias, g.end.relu
-    for row in range(block * r.rows, min(r.all_rows, (block + 1) * r.rows)):
-        row_of(r, row, &n, &j0, &j1)
-        rows = 0
-        for t0 in range(a[0].taps):
-            s0 = a[0].a * j0 + a[0].b + t0 * a[0].bstep
-            for t1 in range(a[1].taps):
-                s1 = a[1].a * j1 + a[1].b + t1 * a[1].bstep
-                if 0 <= s0 < a[0].source and 0 <= s1 < a[1].source and a[2].taps > 0:
-                    x[rows] = g.source + source_row(g, n, s0, s1) * C * e
-                    w[rows] = r.weights + (t0 * a[1].taps + t1) * a[2].taps * C * e
-                    rows += 1
-        y = g.target + (target_row(g, n, j0, j1) + a[2].start) * C * e
+    end = min(r.all_rows, (block + 1) * r.rows)
+    if not (<int64_t*>own)[0]:          # every thread for itself: what another has just written comes slowly
+        turn_weights(g, weights)
+        (<int64_t*>own)[0] = 1
+    while row < end:
+        rows = rows_seen(r, row, weights, x, w, &first)
+        y = target_of(r, row)
+        if sliding and 0 < rows <= 3:
+            p.rows, p.targets, p.y[0] = <int>rows, 1, y
+            if row + 1 < end and rows == 3 and pairs(r, row, first):
+                x[3] = <const char*>x[2] + (<const char*>x[2] - <const char*>x[1])
+                p.rows, p.targets, p.y[1] = 4, 2, target_of(r, row + 1)
+            for i in range(p.rows):
+                edge_x[i] = <const char*>x[i] + a.b * g.groups * e
+            g.kernels.depthwise_slide(&p)
+            row += p.targets
+            continue
+        row += 1
         for j in range(r.low):
             pixel(r, &s, x, w, rows, j, y, edge_x, edge_w)
         if r.high > r.low:
             for i in range(rows):
-                edge_x[i] = <const char*>x[i] + (a[2].a * r.low + a[2].b) * C * e
-            s.count, s.rows, s.columns = r.high - r.low, rows, a[2].taps
+                edge_x[i] = <const char*>x[i] + (a.a * r.low + a.b) * g.groups * e
+            s.count, s.rows, s.columns = r.high - r.low, rows, a.taps
             s.x, s.w, s.y = edge_x, w, y + r.low * s.ystep * e
             g.kernels.depthwise(&s)
-        for j in range(r.high, a[2].count):
+        for j in range(r.high, a.count):
             pixel(r, &s, x, w, rows, j, y, edge_x, edge_w)
 
 
+cdef int64_t worker_bytes(const Gather* g) noexcept nogil:
+    """Of a flag, four lists of rows, and the weights."""
+    return 64 + round_up(4 * 8 * (g.axis[0].taps * g.axis[1].taps + 2), 64) + round_up(max(1, taps_of(g)) * g.groups * g.element + 64, 64)
+
+
 cdef int64_t depthwise_bytes(const Gather* g, int threads) noexcept nogil:
-    return weights_bytes(g) + threads * round_up(4 * 8 * (g.axis[0].taps * g.axis[1].taps + 1), 64)
+    return threads * worker_bytes(g)
+
+
+cdef void turn_weights(const Gather* g, char* w) noexcept nogil:
+    """The weights as [tap][channel]; at once where taps follow each other at equal steps, up or down."""
+    cdef int64_t t, taps = taps_of(g), row = g.groups * g.element, at = tap_weight_at(g, 0), step = 0
+    cdef bint even = True
+    for t in range(1, taps):
+        step = tap_weight_at(g, 1) - at
+        even = even and tap_weight_at(g, t) == at + t * step
+    if even and step > 0:
+        g.gemm.pack(taps, g.groups, g.weight + at * g.element, step, g.wg, w, g.groups)
+    elif even and step < 0:
+        g.gemm.pack(taps, g.groups, g.weight + (at + (taps - 1) * step) * g.element, -step, g.wg, w + (taps - 1) * row, -g.groups)
+    else:
+        for t in range(taps):
+            g.gemm.pack(1, g.groups, g.weight + tap_weight_at(g, t) * g.element, 0, g.wg, w + t * row, g.groups)
 
 
 cdef void depthwise(const Gather* g, int threads, char* scratch) noexcept nogil:
     cdef Rows r
-    cdef int64_t t
+    cdef int i
     if g.N * g.axis[0].count * g.axis[1].count * g.axis[2].count == 0:
         return
     plan(g, &r, 0)
-    r.weights = scratch
-    r.workers = scratch + weights_bytes(g)
-    r.worker_bytes = round_up(4 * 8 * (g.axis[0].taps * g.axis[1].taps + 1), 64)
-    for t in range(taps_of(g)):
-        g.gemm.pack(1, g.groups, g.weight + tap_weight_at(g, t) * g.element, 0, g.wg,
-                    r.weights + t * g.groups * g.element, g.groups)
+    r.workers = scratch
+    r.worker_bytes = worker_bytes(g)
+    for i in range(threads):
+        (<int64_t*>(r.workers + i * r.worker_bytes))[0] = 0
     parallel(r.blocks, threads, row_body, &r)
 
 
