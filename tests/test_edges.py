@@ -97,6 +97,9 @@ def test_products_of_nothing(a, b):
 def test_logsumexp_of_nothing_and_of_integers():
     assert fn.logsumexp(fn.zeros(0, 3), 0).tolist() == [-np.inf] * 3 and fn.logsumexp(fn.zeros(2, 0, 0), (1, 2)).tolist() == [-np.inf] * 2
     np.testing.assert_allclose(fn.logsumexp(fn.arange(3), 0).item(), torch.logsumexp(torch.arange(3), 0).item(), 1e-6)
+    with pytest.raises(RuntimeError, match="multiple times"):
+        fn.logsumexp(fn.zeros(2, 3), (1, -1))
+    assert fn.zeros(2, 0).diff().shape == (2, 0) == fn.zeros(2, 1).diff(3).shape
     with pytest.raises(NotImplementedError, match="logcumsumexp"):
         fn.logcumsumexp(fn.tensor([1, 2]), 0)
     with pytest.raises(IndexError, match="non-zero size"):

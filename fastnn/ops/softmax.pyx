@@ -197,7 +197,10 @@ def logsumexp(input, dim, keepdim=False):
     """
     cdef Tensor x = as_real(input)
     cdef int ndim = x.array.ndim
-    axes = sorted({axis_of(d, ndim) for d in ((dim,) if isinstance(dim, int) else dim)})
+    axes = sorted(axis_of(d, ndim) for d in ((dim,) if isinstance(dim, int) else dim))
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
     shape = tuple(x.shape)
     if ndim == 0:
         return logsumexp_last(x.reshape((1,)))

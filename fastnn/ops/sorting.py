@@ -277,7 +277,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
     parts = [t for t in (prepend, x, append) if t is not None]
     x = cat(parts, dim) if len(parts) > 1 else x
     axis = normalize_axis(dim, x.ndim)
-    for _ in range(n):
+    for _ in range(min(n, x.shape[axis]) if x.ndim else n):     # none are left of one
         size = x.shape[axis]
         later, earlier = x.narrow(axis, 1, size - 1), x.narrow(axis, 0, size - 1)
         x = later.logical_xor(earlier) if x.dtype == np.bool_ else later - earlier
