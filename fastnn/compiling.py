@@ -134,10 +134,10 @@ class _Compiled:
         if before is None and signature in self._plans:
             return run()[0]
         with self._state() if before is None else contextlib.nullcontext():
-            guard = self._guard()
+            guard = None if before is None else self._guard()
             with recording([t.array for t in inputs]) as record:
                 answer, outputs = run()
-        state = self._advance(before, record, guard, inputs, lambda: self._build(record, outputs))
+        state = self._advance(before, record, guard, inputs, lambda: self._build(record, outputs, guard))
         self._keep(signature, state)
         return answer
 
@@ -165,9 +165,9 @@ class _Compiled:
             raise reason
         warnings.warn(f"fastnn.compile: runs eagerly, because a plan cannot replay it: {reason}", stacklevel=6)
 
-    def _build(self, record, outputs):
+    def _build(self, record, outputs, guard):
         plan = Plan(record, [t.array for t in outputs], self._gradient_leaves())
-        plan.watch(self._watched(), self._guard())
+        plan.watch(self._watched(), guard)
         return plan
 
     def _gradient_leaves(self):
@@ -235,8 +235,8 @@ class CompiledModule(_Compiled):
         self._structure = _flatten(answer, outputs)
         return answer, outputs
 
-    def _build(self, record, outputs):
-        plan = super()._build(record, outputs)
+    def _build(self, record, outputs, guard):
+        plan = super()._build(record, outputs, guard)
         plan.structure = self._structure
         return plan
 
@@ -266,11 +266,11 @@ class CompiledModule(_Compiled):
         def done(record, split, gradients, present):
             def build():
                 plan = Plan(record, [*first_outputs, *gradients], (), split, len(tensors), len(first_outputs))
-                plan.watch(self._watched(), self._guard())
+                plan.watch(self._watched(), guard)
                 return _Training(plan, present, structure[0])
             self._plans[signature] = self._advance(state, record, guard, tensors, build)
 
-        first_outputs, guard = [], self._guard()
+        first_outputs, guard = [], None if state is None else self._guard()
         outputs = record_module(Recording([t.array for t in tensors]), run, leaves, done)
         return _unflatten(structure[0], iter(outputs))
 

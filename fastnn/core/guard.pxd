@@ -27,6 +27,7 @@ cdef class Guard:
     cdef list keys, values          # of all dicts, one after the other: they keep alive what `expected` points to
     cdef list items                 # per list, what it held
     cdef set loose                  # numbers of the entries of which only the truth counts
+    cdef set known                  # identities of the dicts
     cdef Watched* watched           # the dicts again, by borrowed pointers, and how many entries each had
     cdef Py_ssize_t count
     cdef Entry* expected            # keys and values again

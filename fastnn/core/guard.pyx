@@ -46,6 +46,7 @@ cdef class Guard:
 
     def __init__(self, dicts, loose=()):
         self.dicts, self.lists, self.keys, self.values, self.items, self.loose = [], [], [], [], [], set()
+        self.known = set()
         for d in dicts:
             self.add(d, frozenset(), True)
         for d, keys in loose:
@@ -67,8 +68,9 @@ cdef class Guard:
 
     def add(self, d, loose, deep):
         """Remember a dict, and what is in the dicts and lists that it holds."""
-        if any(d is known for known in self.dicts):
+        if id(d) in self.known:
             return
+        self.known.add(id(d))
         self.dicts.append(d)
         for key, value in dict.items(d):
             if key in loose:
