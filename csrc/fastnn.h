@@ -26,7 +26,7 @@ enum fn_role {
 /* Data errors that only a driver can see; core turns them into IndexError and the like. */
 enum fn_status { FN_OK, FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL };
 
-enum { FN_SLOTS = 16, FN_SIZES = 32, FN_SCALARS = 8 };
+enum { FN_SLOTS = 16, FN_SIZES = 32, FN_SCALARS = 8, FN_MEMO = 320 };
 
 typedef struct fn_call fn_call;
 typedef void (*fn_driver)(fn_call *call);
@@ -50,6 +50,7 @@ struct fn_call {
     int64_t fault;              /* the offending value when status is not FN_OK */
     double flops, bytes;        /* work estimate: the roofline of plan.explain(), and when to drop the GIL */
     void *scratch;              /* kernel->scratch(call) bytes, 64-byte aligned, contents undefined */
+    void *memo;                 /* in a plan FN_MEMO bytes, zeroed when sizes or threads change: what a driver derived from them; or NULL */
     void *slot[FN_SLOTS];
     int64_t size[FN_SIZES];
     double scalar[FN_SCALARS];

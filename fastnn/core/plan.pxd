@@ -21,6 +21,7 @@ cdef struct Held:
 
 cdef class Plan:
     cdef fn_call* calls
+    cdef char* memos                # FN_MEMO bytes for every call
     cdef readonly int count
     cdef Patch* patches
     cdef int patch_count

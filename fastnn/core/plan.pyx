@@ -10,7 +10,9 @@ from cpython.pythread cimport (
     NOWAIT_LOCK, PY_LOCK_INTR, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
     PyThread_type_lock)
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
+
+from bisect import insort
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording, ove
 from fastnn.core.storage cimport empty_1d, empty_like, same_layout, storage_of
 from fastnn.core.tape cimport copy
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
-from fastnn.kernels.native cimport FN_SLOTS, current_threads, fn_call
+from fastnn.kernels.native cimport FN_MEMO, FN_SLOTS, current_threads, fn_call
 
 np.import_array()
 
@@ -63,19 +65,19 @@ def place_buffers(buffers, fixed):
     `fixed` shares with no other.
     """
     offsets = [0] * len(buffers)
-    placed = []     # (offset, end, first, last)
+    placed = []     # (offset, end, first, last), by offset
     for number in sorted(range(len(buffers)), key=lambda b: (-buffers[b][0], b)):
         size, first, last = buffers[number]
         if number in fixed:
             first, last = -1, 1 << 60
         offset = 0
-        for start, end, begin, until in sorted(placed):
+        for start, end, begin, until in placed:
             if begin <= last and first <= until:
                 if offset + size <= start:
                     break
                 offset = max(offset, end)
         offsets[number] = offset
-        placed.append((offset, -(-(offset + size) // ALIGN) * ALIGN, first, last))
+        insort(placed, (offset, -(-(offset + size) // ALIGN) * ALIGN, first, last))
     return offsets, max((end for _, end, _, _ in placed), default=0)
 
 
@@ -111,11 +113,13 @@ cdef class Plan:
         self.count = recording.count
         self.calls = <fn_call*>calloc(max(1, self.count), sizeof(fn_call))
         self.bases = <char**>calloc(self.input_count + self.output_count + 1, sizeof(char*))
-        if self.calls == NULL or self.bases == NULL:
+        self.memos = <char*>calloc(max(1, self.count), FN_MEMO)
+        if self.calls == NULL or self.bases == NULL or self.memos == NULL:
             raise MemoryError
         for i in range(self.count):
             memcpy(&self.calls[i], &recording.calls[i].call, sizeof(fn_call))
             self.calls[i].scratch = NULL
+            self.calls[i].memo = self.memos + i * FN_MEMO
         self.lay_out(recording, output_of, fixed)
         self.resolve(recording, output_of)
         self.threads = 0
@@ -146,6 +150,7 @@ cdef class Plan:
 
     def __dealloc__(self):
         free(self.calls)
+        free(self.memos)
         free(self.patches)
         free(self.bases)
         free(self.held)
@@ -241,6 +246,7 @@ cdef class Plan:
         if self.threads == current_threads():
             return 0
         self.threads = current_threads()
+        memset(self.memos, 0, self.count * FN_MEMO)
         for i in range(self.count):
             self.calls[i].threads = self.threads
             if self.calls[i].kernel.scratch != NULL:

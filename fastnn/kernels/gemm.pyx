@@ -6,7 +6,7 @@ docs/gemm.md gives the reasons for the numbers below.
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, table, threads_for
+from fastnn.kernels.native cimport FN_MEMO, declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_strip:
@@ -382,18 +382,41 @@ cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept n
     return round_up((panel + min(longest, MC) * (kc + PAD + strip) + 8 * strip) * element, 64) * max(1, threads)
 
 
-cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil:
-    cdef Plan p
-    if g.M <= 0 or g.N <= 0:
-        return
-    make_plan(&p, dtype, g)
+cdef inline void plan_and_cut(Plan* p, int dtype, const gemm_args* g, int threads) noexcept nogil:
+    make_plan(p, dtype, g)
     if threads > 1:
-        cut(&p, threads)
+        cut(p, threads)
+
+
+cdef void run_plan(Plan* p, int threads, void* scratch) noexcept nogil:
     if p.blocks == 1:
-        run_block(&p, 0, p.g.M, 0, p.g.N, <char*>scratch)
+        run_block(p, 0, p.g.M, 0, p.g.N, <char*>scratch)
         return
     p.scratch = <char*>scratch
-    parallel(p.blocks, threads, block_body, &p)
+    parallel(p.blocks, threads, block_body, p)
+
+
+cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil:
+    cdef Plan p
+    if g.M > 0 and g.N > 0:
+        plan_and_cut(&p, dtype, g, threads)
+        run_plan(&p, threads, scratch)
+
+
+cdef void gemm_of_call(fn_call* call, const gemm_args* g) noexcept nogil:
+    """The product of a record, always of these sizes: in a plan, how it is done is found out once."""
+    cdef Plan* p = <Plan*>call.memo
+    cdef int threads = threads_for(call)
+    if p == NULL:
+        gemm(call.dtype, g, threads, call.scratch)
+        return
+    if g.M <= 0 or g.N <= 0:
+        return
+    if p.kernels == NULL:
+        plan_and_cut(p, call.dtype, g, threads)
+    p.g.A, p.g.B, p.g.C = g.B if p.turned else g.A, g.A if p.turned else g.B, g.C
+    p.g.bias, p.g.context = g.bias, g.context
+    run_plan(p, threads, call.scratch)
 
 
 cdef void gemm_serial(int dtype, const gemm_args* g, void* scratch) noexcept nogil:
@@ -488,7 +511,7 @@ cdef void matmul(fn_call* call) noexcept nogil:
     cdef gemm_args g
     args_of(call, &g)
     g.packed = call.size[10] != 0
-    gemm(call.dtype, &g, threads_for(call), call.scratch)
+    gemm_of_call(call, &g)
 
 
 cdef int64_t matmul_batched_scratch(const fn_call* call) noexcept nogil:
@@ -530,7 +553,7 @@ cdef void column_sums(fn_call* call) noexcept nogil:
     g.B, g.rsB, g.csB = call.slot[0], call.size[2], 1
     g.C, g.rsC, g.csC = call.slot[1], call.size[1], 1
     g.accumulate = call.kernel == &COLUMN_SUMS_ADD
-    gemm(call.dtype, &g, threads_for(call), call.scratch)
+    gemm_of_call(call, &g)
 
 
 cdef int64_t column_sums_scratch(const fn_call* call) noexcept nogil:
@@ -540,6 +563,9 @@ cdef int64_t column_sums_scratch(const fn_call* call) noexcept nogil:
     g.rsB, g.csB, g.rsC, g.csC = call.size[2], 1, call.size[1], 1
     return plan_scratch(call.dtype, &g, threads_for(call))
 
+
+if sizeof(Plan) > FN_MEMO:
+    raise ImportError(f"FN_MEMO: {FN_MEMO} bytes, the plan of a product has {sizeof(Plan)}")
 
 declare(&MATMUL, "matmul", "a:in b:in bias:in c:out", matmul, matmul_scratch)
 declare(&MATMUL_ADD, "matmul_add", "a:in b:in bias:in c:acc", matmul, matmul_scratch)

@@ -5,7 +5,7 @@ cdef extern from "fastnn.h" nogil:
     enum: FN_F32, FN_F64, FN_I64, FN_I32, FN_U8, FN_BOOL
     enum: FN_IN, FN_OUT, FN_ACC, FN_STATE
     enum: FN_OK, FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL
-    enum: FN_SLOTS, FN_SIZES, FN_SCALARS
+    enum: FN_SLOTS, FN_SIZES, FN_SCALARS, FN_MEMO
 
     ctypedef struct fn_call
     ctypedef void (*fn_driver)(fn_call* call) noexcept nogil
@@ -27,6 +27,7 @@ cdef extern from "fastnn.h" nogil:
         double flops
         double bytes
         void* scratch
+        void* memo
         void* slot[16]
         int64_t size[32]
         double scalar[8]

@@ -44,6 +44,23 @@ HYPER = {
 }
 HYPER_LENGTH = 10
 
+cdef extern from *:
+    """
+    #include <math.h>
+    /* base to the power of a step number. All parameters of a group ask for the same ones, one after another: a thread keeps its last
+     * answers, one for each of an update's two bases. */
+    static double fn_step_power(int which, double base, double step) {
+        static _Thread_local struct { double base, step, power; } last[2] = {{0, 0, 1}, {0, 0, 1}};
+        if (last[which].base != base || last[which].step != step) {
+            last[which].base = base;
+            last[which].step = step;
+            last[which].power = pow(base, step);
+        }
+        return last[which].power;
+    }
+    """
+    double step_power "fn_step_power"(int which, double base, double step) noexcept nogil
+
 cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
 # Elements per block: small enough to share out, large enough that handing over a block costs nothing against it.
 cdef enum:
@@ -223,9 +240,9 @@ cdef void adams(fn_call* call, int row, int arrays) noexcept nogil:
     cdef double step = advance(call)
     averages(&k, h[0], h[1])
     decouple(&k, h[3])
-    k.rate = lr(call) / (1 - pow(h[0], step))
+    k.rate = lr(call) / (1 - step_power(0, h[0], step))
     k.eps = h[2]
-    k.correction = 1 / sqrt(1 - pow(h[1], step))
+    k.correction = 1 / sqrt(1 - step_power(1, h[1], step))
     update(call, row, &k, FIRST_STATE + 1, arrays)
 
 
@@ -241,7 +258,7 @@ cdef void adamax(fn_call* call) noexcept nogil:
     cdef fn_coefficients k
     cdef const double* h = begin(call, &k)
     averages(&k, h[0], h[1])
-    k.rate = lr(call) / (1 - pow(h[0], advance(call)))
+    k.rate = lr(call) / (1 - step_power(0, h[0], advance(call)))
     k.eps = h[2]
     update(call, FN_UPDATE_adamax, &k, FIRST_STATE + 1, 2)
 
@@ -259,7 +276,7 @@ cdef void nadam(fn_call* call) noexcept nogil:
     k.rate = lr(call) * (1 - mu) / (1 - <double>product[0])
     k.rate2 = lr(call) * mu_next / (1 - product[0] * mu_next)
     k.eps = h[2]
-    k.correction = 1 / (1 - pow(h[1], step))
+    k.correction = 1 / (1 - step_power(1, h[1], step))
     update(call, FN_UPDATE_nadam, &k, FIRST_STATE + 2, 2)
 
 
@@ -268,12 +285,12 @@ cdef void radam(fn_call* call) noexcept nogil:
     cdef fn_coefficients k
     cdef const double* h = begin(call, &k)
     cdef double step = advance(call)
-    cdef double bias2 = 1 - pow(h[1], step)
+    cdef double bias2 = 1 - step_power(1, h[1], step)
     cdef double rho_end = 2 / (1 - h[1]) - 1
     cdef double rho = rho_end - 2 * step * (1 - bias2) / bias2
     averages(&k, h[0], h[1])
     decouple(&k, h[3])
-    k.rate = lr(call) / (1 - pow(h[0], step))
+    k.rate = lr(call) / (1 - step_power(0, h[0], step))
     k.eps = h[2]
     if rho > 5:
         k.rate *= sqrt((rho - 4) * (rho - 2) * rho_end / ((rho_end - 4) * (rho_end - 2) * rho)) * sqrt(bias2)
