@@ -92,6 +92,7 @@ cdef struct Plan:
     int64_t block_columns
     int64_t blocks_across
     int64_t blocks
+    bint by_columns             # neighbouring blocks lie below one another: a thread's share is columns of C, not rows
     int64_t scratch_bytes       # of one worker
     char* scratch
 
@@ -222,7 +223,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     p.keep_c = p.turn_c and p.nc == p.width and g.M <= MC
     if p.turn_c and p.pack_b and not (p.pack_a or p.keep_c) and g.K > p.kc:     # C is turned there and back for every stretch of k
         p.kc = ceil_div(g.K, ceil_div(g.K, max(p.kc, DEEP_PANEL // (min(p.nc, round_up(g.N, p.width)) * p.element))))
-    p.block_rows, p.block_columns, p.blocks_across, p.blocks = g.M, g.N, 1, 1
+    p.block_rows, p.block_columns, p.blocks_across, p.blocks, p.by_columns = g.M, g.N, 1, 1, False
     p.scratch_bytes = packed_b_bytes(p) + packed_a_bytes(p)
     if p.turn_c:
         p.scratch_bytes += min(g.M, MC) * p.width * p.element
@@ -265,6 +266,8 @@ cdef void cut(Plan* p, int threads) noexcept nogil:
     p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
     if p.pack_for_rows and p.block_rows <= min(MC, unpacked_rows(p)):
         p.pack_b = False
+    # a share of rows reads all of B, one of columns all of A, and C leaves for the cores that will read its rows
+    p.by_columns = not (p.turned or p.pack_a) and g.K * g.N > g.M * (g.K + g.N)
 
 
 cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c, bint first, bint last) noexcept nogil:
@@ -361,7 +364,11 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
 
 cdef void block_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const Plan* p = <const Plan*>context
-    cdef int64_t row = block // p.blocks_across * p.block_rows, column = block % p.blocks_across * p.block_columns
+    cdef int64_t down = p.blocks // p.blocks_across
+    cdef int64_t row = block % down if p.by_columns else block // p.blocks_across
+    cdef int64_t column = block // down if p.by_columns else block % p.blocks_across
+    row *= p.block_rows
+    column *= p.block_columns
     run_block(p, row, min(p.block_rows, p.g.M - row), column, min(p.block_columns, p.g.N - column),
               p.scratch + worker * p.scratch_bytes)
 
