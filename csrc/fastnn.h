@@ -64,6 +64,7 @@ struct fn_call {
 typedef void (*fn_block)(void *context, int64_t block, int worker);
 void fn_parallel(int64_t blocks, int threads, fn_block body, void *context);
 int fn_team_limit(void);
+int fn_team_awake(void);        /* are helpers waiting for work without sleeping? */
 
 /* ---- tables of micro-kernels: one struct per family, one table per instruction set ------------------------- */
 #include "micro/tables.h"

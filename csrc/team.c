@@ -15,6 +15,8 @@
 
 int fn_team_limit(void) { return 1; }
 
+int fn_team_awake(void) { return 0; }
+
 void fn_parallel(int64_t blocks, int threads, fn_block body, void *context) {
     (void)threads;
     for (int64_t b = 0; b < blocks; b++) body(context, b, 0);
@@ -113,6 +115,11 @@ typedef struct {
 } job;
 
 int fn_team_limit(void) { return TEAM_LIMIT; }
+
+int fn_team_awake(void) {
+    return atomic_load_explicit(&team.of[1].thread, memory_order_relaxed)
+        && !atomic_load_explicit(&team.of[1].asleep, memory_order_relaxed);
+}
 
 /* Claim and run units of one share until it is empty, or `most`; returns how many. */
 static uint32_t drain(const job *j, member *share, int worker, uint32_t most) {

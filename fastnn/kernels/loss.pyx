@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.native cimport (FN_F64, FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL, declare, fn_call, fn_kernel,
-                                    parallel, table, threads_for)
+                                    parallel, table, threads_for, threads_now)
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_loss_args:
@@ -127,7 +127,7 @@ cdef void pointwise_run(fn_call* call) noexcept nogil:
         if not kernels(call).in_unit_interval(n, call.slot[1]):
             call.status, call.fault = FN_OUTSIDE_UNIT_INTERVAL, 1
             return
-    parallel(blocks, threads_for(call), pointwise_block, call)
+    parallel(blocks, threads_now(call), pointwise_block, call)
     if call.size[0] == NONE:
         return
     for k in range(blocks):
@@ -160,7 +160,7 @@ cdef void pointwise_bwd_run(fn_call* call) noexcept nogil:
         set_value(call, &s.factor, value(call, s.g) * call.scalar[2]
                   / (value(call, call.slot[4]) if call.size[3] else 1.0))
         s.g = &s.factor
-    parallel((call.size[1] + BLOCK - 1) // BLOCK, threads_for(call), pointwise_bwd_block, &s)
+    parallel((call.size[1] + BLOCK - 1) // BLOCK, threads_now(call), pointwise_bwd_block, &s)
 
 
 # ---- losses with one value per row: reduced in row order -------------------------------------------------------

@@ -44,6 +44,9 @@ cdef const fn_table* table
 
 cdef void parallel(int64_t blocks, int threads, fn_block body, void* context) noexcept nogil
 
+# Do helpers wait for work without sleeping?
+cdef bint team_awake() noexcept nogil
+
 # What set_num_threads last said.
 cdef int current_threads() noexcept nogil
 
@@ -56,3 +59,11 @@ cdef const fn_kernel* kernel_named(str name) except NULL
 cdef inline int threads_for(const fn_call* call) noexcept nogil:
     """Threads worth waking: below about 20 us of one core (2 MFLOP or 400 kB moved) the caller does it alone."""
     return call.threads if call.flops > 1.0e6 or call.bytes > 4.0e5 else 1
+
+cdef inline int threads_now(const fn_call* call) noexcept nogil:
+    """As threads_for, but a team that is awake costs next to nothing: then a few us of one core are worth sharing.
+
+    For drivers whose scratch does not depend on the number of threads: two calls of this may differ.
+    """
+    return call.threads if call.threads > 1 and (call.flops > 1.5e5 or call.bytes > 1.0e5) and (
+        call.flops > 1.0e6 or call.bytes > 4.0e5 or team_awake()) else 1

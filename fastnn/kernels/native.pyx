@@ -12,6 +12,7 @@ cdef extern from "fastnn.h" nogil:
     int fn_table_count()
     const char* fn_build_flags()
     int fn_team_limit()
+    int fn_team_awake()
 
 ROLES = {"in": FN_IN, "out": FN_OUT, "acc": FN_ACC, "state": FN_STATE}
 
@@ -25,6 +26,10 @@ cdef list keep_alive = []
 
 cdef void parallel(int64_t blocks, int threads, fn_block body, void* context) noexcept nogil:
     fn_parallel(blocks, threads, body, context)
+
+
+cdef bint team_awake() noexcept nogil:
+    return fn_team_awake()
 
 
 cdef int num_threads = config.NUM_THREADS

@@ -9,7 +9,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, threads_for
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, threads_for, threads_now
 from fastnn.kernels.stage cimport STREAM_BYTES, make_result
 
 cdef enum:
@@ -111,7 +111,7 @@ cdef void column_affine_block(void* context, int64_t block, int worker) noexcept
 cdef void batch_columns(Batch* b) noexcept nogil:
     cdef fn_call* call = b.call
     cdef int64_t k, c
-    cdef int threads = threads_for(call)
+    cdef int threads = threads_now(call)
     cdef double* moment = b.partial
     cdef double rstd
     parallel(b.blocks, threads, column_moment_block, b)
@@ -137,7 +137,7 @@ cdef void batch_norm_run(fn_call* call) noexcept nogil:
     if b.inner == 1:
         batch_columns(&b)
     else:
-        parallel(b.C, threads_for(call), batch_channel, &b)
+        parallel(b.C, threads_now(call), batch_channel, &b)
 
 
 # ---- batch normalisation with given statistics ------------------------------------------------------------------
@@ -226,7 +226,7 @@ cdef void column_affine_bwd_block(void* context, int64_t block, int worker) noex
 cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
     """dx, dw, db from g; dx, dw, db may be absent."""
     cdef Batch b = batch_of(call)
-    cdef int threads = threads_for(call)
+    cdef int threads = threads_now(call)
     cdef int64_t k, c
     cdef double* sums = b.partial
     cdef Slope s

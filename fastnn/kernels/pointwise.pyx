@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from fastnn.kernels.grid cimport BLOCK, COPY_DIMS, OPERANDS, Grid, advance, blocks_of, collapse, grid_blocks, locate, read_grid, split, walk
 from fastnn.kernels.native cimport (FN_BOOL, FN_F32, FN_F64, FN_I32, FN_U8, declare, fn_call, fn_kernel, parallel, table,
-                                    threads_for)
+                                    threads_for, threads_now)
 from fastnn.kernels.stage cimport STREAM_BYTES, make_result, staged
 
 cdef extern from "fastnn.h" nogil:
@@ -87,7 +87,7 @@ cdef void unary_piece(void* context, int64_t first, int64_t n, char* y) noexcept
 
 cdef void unary_run(fn_call* call) noexcept nogil:
     """y = f(x)"""
-    make_result(unary_piece, call, call.size[1], bytes_of(call.dtype), 1, call.slot[1], call.slot[0] == call.slot[1], threads_for(call))
+    make_result(unary_piece, call, call.size[1], bytes_of(call.dtype), 1, call.slot[1], call.slot[0] == call.slot[1], threads_now(call))
 
 cdef void unary_gradient_piece(void* context, int64_t first, int64_t n, char* dx) noexcept nogil:
     cdef fn_call* call = <fn_call*>context
@@ -97,7 +97,7 @@ cdef void unary_gradient_piece(void* context, int64_t first, int64_t n, char* dx
 cdef void unary_gradient_run(fn_call* call) noexcept nogil:
     """dx = g f'(saved)"""
     cdef bint in_place = call.slot[2] == call.slot[0] or call.slot[2] == call.slot[1]
-    make_result(unary_gradient_piece, call, call.size[1], bytes_of(call.dtype), 1, call.slot[2], in_place, threads_for(call))
+    make_result(unary_gradient_piece, call, call.size[1], bytes_of(call.dtype), 1, call.slot[2], in_place, threads_now(call))
 
 
 # ---- several operands over a common shape: grid.pxd
@@ -131,7 +131,7 @@ cdef void binary_run(fn_call* call) noexcept nogil:
     """z = f(x, y)"""
     cdef Grid g
     read_grid(&g, call, 2)
-    parallel(grid_blocks(&g), threads_for(call), binary_block, &g)
+    parallel(grid_blocks(&g), threads_now(call), binary_block, &g)
 
 
 cdef void compare_row(const Grid* g, int64_t n, int64_t* o, int64_t* s, int64_t out) noexcept nogil:

@@ -7,7 +7,7 @@ matter.  Dropout keeps no mask: slot `draw` remembers key and counter, and the g
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from fastnn.kernels.native cimport (FN_F64, FN_OUTSIDE_UNIT_INTERVAL, declare, fn_call, fn_kernel, parallel, table,
-                                    threads_for)
+                                    threads_now)
 
 cdef extern from *:
     """
@@ -33,8 +33,8 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
         const fn_random_table* random[2]
 
-# Elements of a block: a whole number of groups.
-cdef enum: BLOCK = 16384
+# Elements of a block: a whole number of groups, 2 to 6 us of drawing.
+cdef enum: BLOCK = 8192
 
 cdef fn_kernel UNIFORM, NORMAL, BERNOULLI, DROPOUT, DROPOUT_SHIFT, DROPOUT_GRADIENT
 
@@ -69,7 +69,7 @@ cdef inline int64_t element(const Draw* d) noexcept nogil:
     return 8 if d.call.dtype == FN_F64 else 4
 
 cdef inline void run_blocks(Draw* d, void (*body)(void* context, int64_t block, int worker) noexcept nogil) noexcept nogil:
-    parallel((d.n + d.span - 1) // d.span, threads_for(d.call), body, d)
+    parallel((d.n + d.span - 1) // d.span, threads_now(d.call), body, d)
 
 
 # ---- uniform, normal: size = n; normal's scalar = mean, standard deviation ------------------------------------------

@@ -11,7 +11,7 @@ from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_driver, fn_kernel, parallel, table, threads_for
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_driver, fn_kernel, parallel, table, threads_for, threads_now
 
 cdef extern from "fastnn.h" nogil:
     enum:
@@ -121,7 +121,7 @@ cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, in
     # an even number of equal blocks: of two threads each updates the half whose gradient it has just computed
     blocks = 1 if t.n <= BLOCK else 2 * ((t.n + 2 * BLOCK - 1) // (2 * BLOCK))
     t.block = ((t.n + blocks - 1) // blocks + LINE - 1) // LINE * LINE
-    parallel((t.n + t.block - 1) // t.block if t.n else 0, threads_for(call), pass_block, &t)
+    parallel((t.n + t.block - 1) // t.block if t.n else 0, threads_now(call), pass_block, &t)
 
 
 # ---- what a step's numbers are -------------------------------------------------------------------------------------
