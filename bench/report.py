@@ -24,12 +24,14 @@ METHOD = """\
 * Peaks are measured first and again before every round: multiply-adds of one core (`bench/lab/core_rates.c`), and what a copy moves.
 * Each side runs in a process of its own with equal threads. The sides go one after the other in rounds, with pauses longer than anyone's
   spinning. All cases are measured in three turns, minutes apart and in new processes: what the machine does in one minute, and where a
-  process happens to lie in memory, is then not the whole figure. A round is the median of many calls after a warm-up. A figure is the
-  fastest round of a turn that another turn comes within 3 % of; where no two turns agree, the case gets up to three more. A ratio is of
-  two such figures, above 1 where fastnn is faster; beside it stand median and range of the rounds' own ratios. Bars were first held against
-  those medians, but neighbours on the host slow one side more than the other, for minutes: between two runs on a quiet machine, of the same
-  code, 376 of 457 medians agreed within 7 % (half of them within 1.6 %). Of the ratios of the fastest rounds of all, 412 did (half within
-  1.0 %); most of the others were one process's luck with where its arrays lie in the third level, which no other turn had.
+  process happens to lie in memory, is then not the whole figure. A round is the median of many calls after a warm-up. A figure is a
+  side's fastest round; where no other turn comes within 3 % of it, the case gets up to three turns more. A ratio is of two such figures,
+  above 1 where fastnn is faster; beside it stand median and range of the rounds' own ratios. Bars were first held against those medians,
+  but neighbours on the host slow one side more than the other, for minutes: between two runs of the same code on a quiet machine, of three
+  turns each, 376 of 457 medians agreed within 7 % (half of them within 1.6 %), and 412 ratios of fastest rounds (half within 1.0 %); most
+  of the others were one process's luck with where its arrays lie in the third level. Between a quiet run and one with neighbours on the
+  cores in two thirds of its rounds, 357 to 365 agree after three turns and 378 to 386 after the further ones. Fastest times that two turns
+  agree on were tried as figures: 420 agree on a quiet machine, but 336 with neighbours, as two disturbed turns may agree as well.
 * Outputs (of training: the losses of eight steps) are compared before anything is timed; a side that differs is not timed.
 * A side does what its user would write: on its own layout of weights and activations, results in new memory, gradients off where none are
   wanted. torch is eager unless it says torch.compile; optimizers have their default form.

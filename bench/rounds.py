@@ -74,27 +74,23 @@ def disturbed(found):
     return sum(map(quiet_rounds, turns)) < min(QUIET, sum(len(turn.get("crowding", ())) for turn in turns))
 
 
-def confirmed(turns, side):
-    """The fastest time of a side that two turns agree on, and True; the fastest of all and False where no two do."""
-    fastest = sorted(min(turn["seconds"][side]) for turn in turns)
-    return next(((a, True) for a, b in zip(fastest, fastest[1:]) if b <= ALIKE * a), (fastest[0], False))
-
-
 def alone(found):
-    """Whether no two turns agree on the time of a side: another is wanted, to say which was the exception."""
-    return not all(confirmed(found["turns"], side)[1] for side in found.get("seconds", ()))
+    """Whether the fastest round of a side has none of another turn beside it: one process's luck, or all others were disturbed."""
+    def is_alone(side):
+        first, *second = sorted(min(turn["seconds"][side]) for turn in found["turns"])[:2]
+        return not second or second[0] > ALIKE * first
+    return any(map(is_alone, found.get("seconds", ())))
 
 
 def result_of(case, threads, turns, bandwidth):
-    """The figures of a case: every side in the fastest time that two turns agree on, so that neither others' work nor one process's luck
-    with memory shows in it; the rounds' ratios beside it."""
+    """The figures of a case: every side in its fastest round, so that others' work shows in none; the rounds' ratios beside it."""
     own = case.sides[0]
     faults = {side: text for turn in turns for side, text in turn["faults"].items()}
     found = {"group": case.group, "name": case.name, "threads": threads, "own": own, "faults": faults, "turns": turns}
     if own in faults:
         return found
     times = {side: [s for turn in turns for s in turn["seconds"][side]] for side in turns[0]["seconds"] if side not in faults}
-    seconds = {side: confirmed(turns, side)[0] for side in times}
+    seconds = {side: min(t) for side, t in times.items()}
     peak, copied = max(p for turn in turns for p in turn["peak"]), min(c for turn in turns for c in turn["copy"])
     ratios = {side: [b / a for a, b in zip(times[own], t)] for side, t in times.items() if side != own}
     quiet = min(turns, key=lambda turn: (turn.get("others", 0), turn.get("disturbance", 0)))

@@ -136,8 +136,10 @@ class Session:
         known = {key(r): r for r in self.data["results"]}
         for turn in range(self.turns + MORE):
             todo = [(threads, case) for threads, case in wanted if self.is_due(known.get((case.group, case.name, threads)), turn)]
+            if turn >= self.turns:          # those with the fewest turns first
+                todo = sorted(todo, key=lambda pair: len(known[pair[1].group, pair[1].name, pair[0]]["turns"]))[:REPEATS]
             sides = None
-            for number, (threads, case) in enumerate(todo[:REPEATS] if turn >= self.turns else todo, 1):
+            for number, (threads, case) in enumerate(todo, 1):
                 if sides is None or sides.threads != threads:
                     if sides:
                         sides.stop()

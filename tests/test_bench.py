@@ -154,14 +154,14 @@ def turn(seconds, disturbance=0.0, **faults):
             "copy": [0.0], "allocations": {}, "others": 0.0, "disturbance": disturbance, "crowding": [0.0] * len(seconds)}
 
 
-def test_a_figure_is_the_fastest_time_that_two_turns_agree_on():
+def test_a_figure_is_the_fastest_round_of_all_turns():
     from bench.case import Case
     from bench.rounds import alone, result_of
     case = Case("g", "n", ("fastnn", "numpy"), None, flops=1e9)
     found = result_of(case, 1, [turn([3.0, 2, 4], 0.9), turn([5.0, 6], 0.1)], 1.0)
     assert found["seconds"] == {"fastnn": 2, "numpy": 4} and found["ratio"] == {"numpy": 2} and found["fraction"] == 0.5 and alone(found)
-    lucky = result_of(case, 1, [turn([3.0, 2, 4]), turn([1.0]), turn([2.05, 2.06]), turn([2.0])], 1.0)
-    assert lucky["seconds"] == {"fastnn": 2, "numpy": 4} and not alone(lucky)
+    more = result_of(case, 1, [turn([3.0, 2, 4]), turn([5.0]), turn([2.05, 2.06])], 1.0)
+    assert more["seconds"] == {"fastnn": 2, "numpy": 4} and not alone(more)
     assert found["disturbance"] == 0.1 and len(found["turns"]) == 2
     uneven = turn([1.0, 2.0])
     uneven["seconds"]["numpy"] = [8.0, 4.0]
