@@ -47,7 +47,7 @@ def gradients(got, want, *pairs, rtol=1e-9):
     lambda f: f.linspace(1, 2, 1),
     lambda f: f.logspace(0, 2, 3, dtype=f.float64), lambda f: f.eye(3), lambda f: f.eye(2, 3, dtype=f.int64),
     lambda f: f.zeros_like(f.ones(2, dtype=f.int64)), lambda f: f.ones_like(f.zeros(2), dtype=f.float64),
-    lambda f: f.full_like(f.zeros(2), 7), lambda f: f.empty_like(f.zeros(2)) * 0, lambda f: f.zeros(2).new_zeros(3),
+    lambda f: f.full_like(f.zeros(2), 7), lambda f: f.empty_like(f.zeros(2)).fill_(0), lambda f: f.zeros(2).new_zeros(3),
     lambda f: f.zeros(2, dtype=f.float64).new_tensor([1, 2]), lambda f: f.zeros(2).new_full((2,), 4),
     lambda f: f.as_tensor([1, 2]),
     lambda f: f.tril_indices(3, 4), lambda f: f.triu_indices(3, 3, 1), lambda f: f.zeros(2).new_ones((2, 2)),

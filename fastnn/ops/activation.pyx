@@ -16,7 +16,7 @@ from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.ops.region cimport adopt, check_view
 
 from fastnn.core.tensor import install
-from fastnn.ops.promotion import type_name
+from fastnn.ops.promotion import unsupported
 
 np.import_array()
 
@@ -42,7 +42,7 @@ cdef Tensor real(object input, str op):
     """input as a tensor of a real dtype, which the op needs."""
     cdef Tensor x = as_tensor(input)
     if not is_real(x.array):
-        raise NotImplementedError(f"\"{op}\" not implemented for '{type_name(x.dtype)}'")
+        raise unsupported(op, x.dtype)
     return x
 
 

@@ -10,7 +10,7 @@ from fastnn.core.storage cimport empty
 from fastnn.core.tensor cimport Tensor, as_tensor
 from fastnn.ops.layout cimport contiguous
 
-from fastnn.ops.promotion import type_name
+from fastnn.ops.promotion import type_name, unsupported
 
 np.import_array()
 
@@ -72,7 +72,7 @@ cdef Tensor optional(object x):
 
 cdef int check_real(str op, np.ndarray a) except -1:
     if not is_real(a):
-        raise NotImplementedError(f"\"{op}\" not implemented for '{type_name((<object>a).dtype)}' (needs float32 or float64)")
+        raise unsupported(op, (<object>a).dtype, "float32 or float64")
     return 0
 
 

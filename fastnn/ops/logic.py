@@ -3,7 +3,7 @@ import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, result, tensor_of
-from fastnn.ops.promotion import require_tensors, result_dtype
+from fastnn.ops.promotion import require_tensors, result_dtype, unsupported
 
 __all__ = ["allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "is_floating_point", "is_nonzero",
            "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "logical_and", "logical_not",
@@ -48,7 +48,7 @@ def _bitwise(name, symbol, function):
     def operation(input, other):
         dtype = result_dtype(input, other)
         if dtype.kind == "f":
-            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{"Float" if dtype.itemsize == 4 else "Double"}\'')
+            raise unsupported(f"{name}_cpu", dtype)
         a, b = _plain(input).astype(dtype), _plain(other).astype(dtype)
         _same_size(a, b)
         return result(name, compute(name, function, a, b), None)

@@ -15,7 +15,7 @@ from fastnn.ops.layout cimport sum_to_shape
 from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import UNARIES
 from fastnn.ops.host import result
-from fastnn.ops.promotion import result_dtype
+from fastnn.ops.promotion import result_dtype, unsupported
 
 np.import_array()
 
@@ -116,7 +116,7 @@ def make_binary(str name, rule, integers, bint floating, str text):
         if not is_real(p):
             empty = 0 in broadcast_shape(p, q)
             if np.PyArray_TYPE(p) == np.NPY_BOOL:
-                raise NotImplementedError(f"\"{name}_cpu\" not implemented for 'Bool'")
+                raise unsupported(f"{name}_cpu", np.bool_)
             if not empty and (np.equal(q, 0)).any():
                 raise RuntimeError("ZeroDivisionError")
             return wrap(np.asarray(host_call(name, integers, (p, q))))

@@ -113,6 +113,11 @@ def type_name(dtype: DTypeLike) -> str:
     return NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
 
 
+def unsupported(op: str, dtype: DTypeLike, needs: str = "") -> NotImplementedError:
+    """The exception for a dtype that an operation does not take: torch's class and words, for what it refuses as well."""
+    return NotImplementedError(f"\"{op}\" not implemented for '{type_name(dtype)}'" + (f" (needs {needs})" if needs else ""))
+
+
 def check_device(device: Device) -> None:
     """Raise for anything but the CPU."""
     if device is not None and str(getattr(device, "type", device)).split(":")[0] != "cpu":

@@ -27,7 +27,7 @@ from fastnn.core.random import (
 from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
 from fastnn.ops.dropout import bernoulli
 from fastnn.ops.host import change, compute, tensor_of
-from fastnn.ops.promotion import type_name
+from fastnn.ops.promotion import type_name, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ __all__ = ["Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_s
 
 def _float_check(name, dtype):
     if dtype not in (np.float32, np.float64):
-        raise NotImplementedError(f"\"{name}\" not implemented for '{type_name(dtype)}'")
+        raise unsupported(name, dtype)
 
 
 def _fill(name, tensor, write):

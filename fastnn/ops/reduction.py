@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, keeps_output, result, tensor_of
-from fastnn.ops.promotion import INT64, type_name
+from fastnn.ops.promotion import INT64, type_name, unsupported
 from fastnn.ops.reduce import extreme_array, mean, reduce_array, sum
 from fastnn.ops.shape import normalize_axes, normalize_axis
 from fastnn.ops.softmax import logsumexp
@@ -354,7 +354,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often each non-negative integer occurs."""
     x = tensor_of(input).array
     if x.dtype.kind not in "iu":
-        raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{type_name(x.dtype)}'")
+        raise unsupported("bincount_cpu", x.dtype)
     if x.ndim != 1 or (x.size and x.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     w = None if weights is None else tensor_of(weights)

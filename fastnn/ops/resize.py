@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.ops import pooling
 from fastnn.ops.axis_map import axis_maps, rows_of
 from fastnn.ops.host import tensor_of
-from fastnn.ops.promotion import FLOAT32, type_name
+from fastnn.ops.promotion import FLOAT32, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def interpolate(input: Tensor, size: Dims | None = None, scale_factor: float | S
         raise NotImplementedError(f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {x.dim()}D) for the modes: {MODES} "
                                   f"(got {mode})")
     if interpolating and x.dtype.kind != "f":
-        raise NotImplementedError(f"interpolate: mode '{mode}' is not implemented for '{type_name(x.dtype)}' (needs float32 or float64)")
+        raise unsupported(f"interpolate {mode}", x.dtype, "float32 or float64")
     if interpolating and RANK[mode] != x.dim():
         raise NotImplementedError(f"Got {x.dim()}D input, but {mode} mode needs {RANK[mode]}D input")
     sizes, factors = sizes_of(x, size, scale_factor, recompute_scale_factor)

@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.joining import cat
-from fastnn.ops.promotion import INT64, require_tensors, type_name
+from fastnn.ops.promotion import INT64, require_tensors, unsupported
 from fastnn.ops.reduce import running_array
 from fastnn.ops.shape import normalize_axis
 
@@ -230,7 +230,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     axis = normalize_axis(dim, x.ndim)
     values = x.array
     if x.dtype.kind != "f":
-        raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(x.dtype)}'")
+        raise unsupported("logcumsumexp_out_cpu", x.dtype)
     y = compute("logcumsumexp", lambda a: np.logaddexp.accumulate(a, axis) if a.ndim else a.copy(), values)
 
     def rule(grad):
