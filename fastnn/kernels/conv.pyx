@@ -23,8 +23,10 @@ cdef enum:
     FEW_PIXELS = 16
     BAND = 384                  # target pixels of a band: the fewer bands, the fewer source rows are copied twice
     PANEL_BYTES = 262144        # of weights that stay in the second-level cache while a block's tiles pass
+    LONG_PANEL_BYTES = 524288   # the same where it spares cutting the sum: the next pixels can be fetched only whole
     IN_PLACE_BYTES = 131072     # the same where rows are as far apart as in the whole weight and share few sets
     POINTERS = 16384            # per block
+    SHARED_PIXELS = 768         # up to so many, turning weights once more than a cache holds is a hundredth of the work
 
 
 # ---- the product -----------------------------------------------------------------------------------------------------
@@ -55,8 +57,16 @@ cdef struct Work:
     char* workers
 
 
-cdef void plan(const Gather* g, Work* w) noexcept nogil:
+cdef bint by_strips(const Gather* g, int64_t strips, int threads) noexcept nogil:
+    """Should whoever turns a strip of 1x1 weights use it for all pixels, so that it never leaves that core's cache?"""
+    cdef int64_t units = g.groups * strips
+    return (taps_of(g) == 1 and g.wj != 1 and pixels_of(g) <= SHARED_PIXELS and g.groups * g.K * g.n * g.element > PANEL_BYTES
+            and (units % threads == 0 or units >= 4 * threads))
+
+
+cdef void plan(const Gather* g, int threads, Work* w) noexcept nogil:
     cdef int64_t pixels = pixels_of(g), e = g.element, wanted, all_taps = taps_of(g), limit, panel
+    cdef bint shared
     memset(w, 0, sizeof(Work))
     if pixels == 0:
         return
@@ -65,24 +75,25 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.strips = ceil_div(g.n, w.width)
     w.banded = wants_band(g)
     w.taps, w.K = all_taps, g.K
+    shared = not w.banded and by_strips(g, w.strips, threads)
     if w.banded:
         make_band(g, max(BLOCK, min(BAND, pixels // BLOCKS)), &w.band)
         w.taps, w.K = w.band.taps, w.band.K
         w.pixels = w.band.rows * w.band.columns
         w.pixel_blocks = g.N * g.axis[0].count * w.band.down * w.band.across
     else:
-        limit = max(12, min(BLOCK, POINTERS // max(1, all_taps)))
+        limit = pixels if shared else max(12, min(BLOCK, POINTERS // max(1, all_taps)))
         w.pixel_blocks = max(1, ceil_div(pixels, limit))
         if all_taps * g.K * g.n * e <= PANEL_BYTES:         # cheap to read once more
             w.pixel_blocks = max(w.pixel_blocks, min(FEW_BLOCKS, pixels // FEW_PIXELS))
         w.pixels = ceil_div(pixels, w.pixel_blocks)
     w.pack = w.banded or g.wj != 1 or g.n % g.kernels.lanes != 0 or pixels > BLOCK
-    panel = PANEL_BYTES if w.pack else IN_PLACE_BYTES
+    panel = (LONG_PANEL_BYTES if shared else PANEL_BYTES) if w.pack else IN_PLACE_BYTES
     w.K_at_once = min(max(1, w.K), max(64, panel // (w.width * e)))
     w.taps_at_once = max(1, panel // (w.width * e * w.K_at_once)) if w.K_at_once == w.K else 1
     w.rsb = w.width if w.pack else g.wk
     wanted = max(1, min(BLOCKS, 2 * pixels * all_taps * g.K * g.n * g.groups // 400_000))
-    w.strip_blocks = max(1, min(g.groups * w.strips, ceil_div(wanted, w.pixel_blocks)))
+    w.strip_blocks = g.groups * w.strips if shared else max(1, min(g.groups * w.strips, ceil_div(wanted, w.pixel_blocks)))
     w.pack_here = w.pack and not w.banded and w.pixel_blocks == 1
     if w.pack and not w.pack_here:
         w.weights_bytes = round_up(g.groups * w.strips * all_taps * g.K * w.width * e, 64)
@@ -263,7 +274,7 @@ cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil
     cdef int64_t t
     if pixels_of(g) == 0 or g.n == 0:
         return
-    plan(g, &w)
+    plan(g, threads, &w)
     w.weights = scratch
     w.tap = <int64_t*>(scratch + w.weights_bytes)
     w.zero = scratch + w.weights_bytes + w.table_bytes
@@ -308,7 +319,7 @@ cdef int64_t gather_scratch(const fn_call* call, const Gather* g) noexcept nogil
         return winograd_bytes(g, threads_for(call))
     if worth_phased(g, call.size[WINOGRAD_]):
         return phased_bytes(g, threads_for(call))
-    plan(g, &w)
+    plan(g, threads_for(call), &w)
     return work_bytes(&w, threads_for(call))
 
 
