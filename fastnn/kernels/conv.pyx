@@ -26,7 +26,7 @@ cdef enum:
     LONG_PANEL_BYTES = 524288   # the same where it spares cutting the sum: the next pixels can be fetched only whole
     IN_PLACE_BYTES = 131072     # the same where rows are as far apart as in the whole weight and share few sets
     POINTERS = 16384            # per block
-    SHARED_PIXELS = 768         # up to so many, turning weights once more than a cache holds is a hundredth of the work
+    SHARED_PIXELS = 768         # up to so many, putting weights in order is a hundredth of the work
 
 
 # ---- the product -----------------------------------------------------------------------------------------------------
@@ -58,9 +58,9 @@ cdef struct Work:
 
 
 cdef bint by_strips(const Gather* g, int64_t strips, int threads) noexcept nogil:
-    """Should whoever turns a strip of 1x1 weights use it for all pixels, so that it never leaves that core's cache?"""
+    """Should whoever puts a strip of 1x1 weights in order use it for all pixels, so that it never leaves that core's cache?"""
     cdef int64_t units = g.groups * strips
-    return (taps_of(g) == 1 and g.wj != 1 and pixels_of(g) <= SHARED_PIXELS and g.groups * g.K * g.n * g.element > PANEL_BYTES
+    return (taps_of(g) == 1 and pixels_of(g) <= SHARED_PIXELS and g.groups * g.K * g.n * g.element > PANEL_BYTES
             and (units % threads == 0 or units >= 4 * threads))
 
 
