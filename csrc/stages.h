@@ -1,9 +1,10 @@
 /* stages.h: threads that go through a row of stages together, each stage cut into parts.
  *
  * For work whose stages depend on each other (the time steps of a recurrent net) while one stage is far too short for a
- * call of fn_parallel.  Every thread walks through all stages: it claims its own part, then those that nobody has claimed.
- * Within a part it waits for those of the stage before, where it needs them.  So a thread that comes late, or never, holds up
- * nobody: the others do its parts, and a thread only ever waits for a part that another one is working on, in an earlier stage.
+ * call of fn_parallel.  Every thread walks through all stages: it claims its own part, then those that nobody has claimed, for one stage
+ * or for several (all threads for the same ones).  Within a part it waits for those of the stage before, where it needs them.  So a
+ * thread that comes late, or never, holds up nobody for longer than that: the others do its parts, and a thread only ever waits for a
+ * part that another one is working on, in an earlier stage.
  *
  * Each part has its words on cache lines of its own: `claimed` is looked at by its owner alone while all goes well,
  * `done` is what the others wait for. */
@@ -39,11 +40,11 @@ static inline void fn_parts_begin(fn_part *parts, int count) {
     }
 }
 
-/* May this thread do the part's stage?  Then it must, and say fn_part_done. */
-static inline int fn_part_claim(fn_part *part, int64_t stage) {
+/* May this thread do `count` stages of the part, from `stage` on?  Then it must, and say fn_part_done of each. */
+static inline int fn_part_claim(fn_part *part, int64_t stage, int64_t count) {
     int64_t expected = stage;
     return atomic_load_explicit(&part->claimed, memory_order_relaxed) == stage &&
-           atomic_compare_exchange_strong_explicit(&part->claimed, &expected, stage + 1, memory_order_relaxed,
+           atomic_compare_exchange_strong_explicit(&part->claimed, &expected, stage + count, memory_order_relaxed,
                                                    memory_order_relaxed);
 }
 

@@ -19,6 +19,8 @@ typedef struct fn_cell_rows {
     int64_t rs_state;
     void *h;
     int64_t rs_h;
+    const void *near;           /* of an LSTM: comes to the first-level cache beside the gates */
+    int64_t near_lines;         /* of 64 bytes, for each vector of units; rounded up to eights */
 } fn_cell_rows;
 
 typedef struct fn_cell_gradient {

@@ -18,7 +18,7 @@ from fastnn.kernels.recurrent_walk cimport *
 
 cdef extern from "stages.h" nogil:
     void fn_parts_begin(fn_part* parts, int count)
-    bint fn_part_claim(fn_part* part, int64_t stage)
+    bint fn_part_claim(fn_part* part, int64_t stage, int64_t count)
     void fn_part_done(fn_part* part, int64_t stage)
     void fn_part_wait(fn_part* part, int64_t stage)
     ctypedef struct fn_row:
@@ -31,6 +31,8 @@ cdef enum:
     THIN_ROWS = 3               # up to here tiles are wide, and a step so short that the number of its chunks counts
     GROUP_ROWS = 24             # the input side is multiplied for so many rows at a time
     PACK_BYTES = 256 * 1024     # weights that are packed by more than one thread
+    CLAIM_STEPS = 8             # after so many steps, in which a late thread comes in, shares are claimed for so many at a time
+    MOST_SHARES = 63            # bits of a word
     SINGLE_VECTORS = 2000       # a single step of fewer is over before a second thread has taken part
     PART_VECTORS = 1500         # multiply-adds of a vector, or reads, that are worth a thread's part of a step
 
@@ -67,7 +69,7 @@ cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
     if l.single:
         l.threads = call.threads
     elif s.blocks == 1 and call.slot[PROJECTION] == NULL:
-        l.shares = max(1, min(s.rows * vectors // PART_VECTORS, min(l.threads, l.chunks)))
+        l.shares = max(1, min(s.rows * vectors // PART_VECTORS, min(min(l.threads, l.chunks), MOST_SHARES)))
 
 
 cdef int64_t forward_scratch(const fn_call* call) noexcept nogil:
@@ -109,7 +111,7 @@ cdef void forward_block(void* context, int64_t block, int worker) noexcept nogil
     begin_walk(&l.s, &w, block)
     while next_step(&l.s, &w):
         for number in range(l.chunks):
-            step_chunk(l, &w, number, scratch)
+            step_chunk(l, &w, number, number, scratch)
         if l.s.call.slot[PROJECTION] != NULL:
             project(l, &w, scratch + l.sums_bytes)
 
@@ -120,12 +122,16 @@ cdef void forward_together(void* context, int64_t own, int worker) noexcept nogi
     cdef Layer* l = <Layer*>context
     cdef char* scratch = l.workers + worker * l.worker_bytes
     cdef Walk w
-    cdef int64_t turn, share
+    cdef int64_t turn, share, count, held = 0
     begin_walk(&l.s, &w, 0)
     while next_step(&l.s, &w):
+        count = 1 if w.step < CLAIM_STEPS else CLAIM_STEPS
         for turn in range(l.shares):
-            share = (own + turn) % l.shares
-            if fn_part_claim(&l.parts[share], w.step):
+            share = own + turn if own + turn < l.shares else own + turn - l.shares
+            if w.step < CLAIM_STEPS or w.step % CLAIM_STEPS == 0:
+                held &= ~(<int64_t>1 << turn)
+                held |= <int64_t>fn_part_claim(&l.parts[share], w.step, count) << turn
+            if held >> turn & 1:
                 fn_part_wait(&l.parts[share], w.step - 1)
                 share_step(l, &w, share, scratch)
                 fn_part_done(&l.parts[share], w.step)
@@ -133,12 +139,16 @@ cdef void forward_together(void* context, int64_t own, int worker) noexcept nogi
 
 cdef void share_step(Layer* l, const Walk* w, int64_t share, char* scratch) noexcept nogil:
     """Chunks to and fro: what a step read last lies nearest to the next one."""
-    cdef int64_t first = share_begin(l, share), end = share_begin(l, share + 1), i
+    cdef int64_t first = share_begin(l, share), end = share_begin(l, share + 1), i, next
     if w.step == 0 and l.packed:
         for i in range(first, end):
             pack_chunk(l, i, 0)
     for i in range(end - first):
-        step_chunk(l, w, end - 1 - i if w.step % 2 else first + i, scratch)
+        next = min(i + 1, end - first - 1)
+        if w.step % 2:
+            step_chunk(l, w, end - 1 - i, end - 1 - next, scratch)
+        else:
+            step_chunk(l, w, first + i, first + next, scratch)
 
 
 cdef fn_row single_steps
@@ -150,7 +160,7 @@ cdef void forward_once(void* context, int64_t number, int worker) noexcept nogil
     cdef Walk w
     begin_walk(&l.s, &w, 0)
     next_step(&l.s, &w)
-    step_chunk(l, &w, number, l.workers + worker * l.worker_bytes)
+    step_chunk(l, &w, number, number, l.workers + worker * l.worker_bytes)
 
 
 cdef void forward(fn_call* call) noexcept nogil:

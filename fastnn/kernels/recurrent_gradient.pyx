@@ -26,8 +26,16 @@ cdef struct Coming:
     const char* near[FN_CELL_REGIONS]
     int64_t lines[FN_CELL_REGIONS]
 
+# W[k][n] at strides `row`, `column`, on its way into panels.
+cdef struct Packing:
+    const Backward* l
+    int64_t K, N, row, column
+    const char* weight
+    char* panels
+
 cdef enum:
     NEAR_WEIGHT = 1024 * 1024
+    PACK_BYTES = 256 * 1024     # weights that are packed by more than one thread
 
 
 cdef int64_t panels_bytes(const Backward* l, int64_t K, int64_t N) noexcept nogil:
@@ -52,13 +60,19 @@ cdef int64_t backward_scratch(const fn_call* call) noexcept nogil:
 
 cdef void pack(const Backward* l, int64_t K, int64_t N, const void* weight, int64_t row, int64_t column, char* panels) noexcept nogil:
     """W[k][n] at strides `row`, `column` into panels `width` wide."""
-    cdef int64_t i, n, e = l.s.element, columns
-    for i in range(ceil_div(N, l.width)):
-        n = i * l.width
-        columns = min(l.width, N - n)
-        if columns < l.width:
-            memset(panels + n * K * e, 0, l.width * K * e)
-        l.s.gemm.pack(K, columns, <const char*>weight + n * column * e, row, column, panels + n * K * e, l.width)
+    cdef Packing p
+    p.l, p.K, p.N, p.weight, p.row, p.column, p.panels = l, K, N, <const char*>weight, row, column, panels
+    parallel(ceil_div(N, l.width), threads_for(l.s.call) if K * N * l.s.element > PACK_BYTES else 1, pack_panel, &p)
+
+
+cdef void pack_panel(void* context, int64_t number, int worker) noexcept nogil:
+    cdef const Packing* p = <const Packing*>context
+    cdef const Sequence* s = &p.l.s
+    cdef int64_t n = number * p.l.width, columns = min(p.l.width, p.N - n)
+    cdef char* panel = p.panels + n * p.K * s.element
+    if columns < p.l.width:
+        memset(panel, 0, p.l.width * p.K * s.element)
+    s.gemm.pack(p.K, columns, p.weight + n * p.column * s.element, p.row, p.column, panel, p.l.width)
 
 
 cdef void product(const Backward* l, int64_t M, int64_t N, int64_t K, const char* a, const char* panels, char* c, bint load,

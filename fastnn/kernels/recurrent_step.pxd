@@ -37,6 +37,6 @@ cdef struct Chunk:
 
 cdef int64_t share_begin(const Layer* l, int64_t share) noexcept nogil
 cdef void pack_chunk(void* context, int64_t number, int worker) noexcept nogil
-cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, char* scratch) noexcept nogil
+cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, int64_t next, char* scratch) noexcept nogil
 cdef void project_args(const Layer* l, gemm_args* g) noexcept nogil
 cdef void project(const Layer* l, const Walk* w, char* scratch) noexcept nogil

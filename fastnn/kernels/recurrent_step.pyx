@@ -16,6 +16,10 @@ cdef extern from "stages.h" nogil:
     void fn_part_wait(fn_part* part, int64_t stage)
 
 
+cdef enum:
+    NEAR_BYTES = 16 * 1024      # of W_hh that come to the first-level cache while the cell runs: half of it
+
+
 cdef int64_t share_begin(const Layer* l, int64_t share) noexcept nogil:
     return share * l.chunks // l.shares
 
@@ -169,8 +173,8 @@ cdef void unpacked(const Layer* l, const Chunk* k, int64_t M, int64_t K, const c
             bias += s.H * e
 
 
-cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, char* scratch) noexcept nogil:
-    """`carried` rows have a state from the step before, the others start from h0, c0."""
+cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, int64_t next, char* scratch) noexcept nogil:
+    """`carried` rows have a state from the step before, the others start from h0, c0.  `next`: the thread's next chunk."""
     cdef const Sequence* s = &l.s
     cdef fn_call* call = s.call
     cdef Chunk k = chunk_at(l, number)
@@ -184,7 +188,7 @@ cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, char* scratc
         step_rows(l, w, &k, 0, w.carried, h, s.h_stride)
         step_rows(l, w, &k, w.carried, fresh, h0, s.P)
     else:
-        step_parts(l, w, &k, h, h0, scratch)
+        step_parts(l, w, &k, next, h, h0, scratch)
     if call.slot[PROJECTION] == NULL:
         keep_last(s, w, k.first, k.n)
 
@@ -221,7 +225,7 @@ cdef void step_rows(const Layer* l, const Walk* w, const Chunk* k, int64_t offse
         s.cell.rnn_step(&f)
 
 
-cdef void step_parts(const Layer* l, const Walk* w, const Chunk* k, char* h, char* h0, char* scratch) noexcept nogil:
+cdef void step_parts(const Layer* l, const Walk* w, const Chunk* k, int64_t next, char* h, char* h0, char* scratch) noexcept nogil:
     """The products into an array of sums, then the cell."""
     cdef const Sequence* s = &l.s
     cdef int64_t e = s.element, fresh = w.active - w.carried
@@ -237,19 +241,21 @@ cdef void step_parts(const Layer* l, const Walk* w, const Chunk* k, char* h, cha
     else:
         hidden_side(l, w, k, w.carried, h, s.h_stride, hidden)
     hidden_side(l, w, k, fresh, h0, s.P, hidden + w.carried * k.columns * e)
-    cells(l, w, k, 0, w.carried, sums, hidden)
-    cells(l, w, k, w.carried, fresh, sums, hidden)
+    cells(l, w, k, 0, w.carried, next, sums, hidden)
+    cells(l, w, k, w.carried, fresh, next, sums, hidden)
 
 
 cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept nogil:
     """Where the step's rows lie among the sums of its group of steps; the first step of a group to come has them made."""
     cdef const Sequence* s = &l.s
-    cdef int64_t first = w.t // l.span * l.span, end = min(first + l.span, s.T), before = 0, rows = 0, t
+    cdef int64_t first, end, before = 0, rows = 0, t
     if l.streams:
         if w.step == 0:
             input_side(l, k, FN_CELL_AHEAD, rows_ahead(s, 0), -s.I if s.reverse else s.I, k.sums)
         t = w.step // FN_CELL_AHEAD
         return t % 2 * FN_CELL_AHEAD + w.step - first_ahead(s, t)
+    first = w.t // l.span * l.span
+    end = min(first + l.span, s.T)
     if s.sizes == NULL:
         before, rows = (w.t - first) * s.B, (end - first) * s.B
     else:
@@ -262,7 +268,8 @@ cdef int64_t group_row(const Layer* l, const Walk* w, const Chunk* k) noexcept n
     return before
 
 
-cdef void cells(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M, char* sums, char* hidden) noexcept nogil:
+cdef void cells(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M, int64_t next, char* sums,
+                char* hidden) noexcept nogil:
     """The cell on M rows of the block from `offset` on: all of them carried, or all fresh."""
     cdef const Sequence* s = &l.s
     cdef fn_cell_rows r
@@ -271,6 +278,9 @@ cdef void cells(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, i
     r = rows_of(l, w, k, offset, M)
     offset *= k.columns * s.element
     r.sums, r.hidden, r.rs_sums = sums + offset, hidden + offset, k.columns
+    if l.streams:               # the next step waits for W_hh
+        r.near = l.panels + next * l.panel_bytes + s.I * k.stride * s.element
+        r.near_lines = min(s.P * k.stride * s.element, NEAR_BYTES) // 64 * s.lanes // k.n
     if s.kind == LSTM:
         s.cell.lstm(&r)
     elif s.kind == GRU:

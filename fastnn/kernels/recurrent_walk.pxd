@@ -36,6 +36,8 @@ cdef extern from "fastnn.h" nogil:
         int64_t rs_state
         void* h
         int64_t rs_h
+        const void* near
+        int64_t near_lines
     ctypedef struct fn_cell_gradient:
         int64_t M, n, width
         int relu
