@@ -12,14 +12,15 @@ typedef struct fn_norm_table {
     void (*affine)(int64_t n, const void *x, double mean, double scale, double shift, void *y);
     void (*sums)(int64_t n, const void *g, const void *x, double mean, double *sums);       /* sum g, sum g (x - mean) */
     void (*affine_bwd)(int64_t n, const void *g, const void *x, double mean, double a, double b, double c, void *dx);
-    /* columns: moments, sums are double[2][C]; scale and the rest are in the call's type */
-    void (*column_moment)(int64_t rows, int64_t C, const void *x, double *moment);
+    /* columns: the first n of rows that are C apart; moments, sums are double[2][C]; scale and the rest are in the call's type */
+    void (*column_moment)(int64_t rows, int64_t C, int64_t n, const void *x, double *moment);
     void (*column_merge)(int64_t C, double seen, double count, const double *more, double *moment);    /* joins moments */
-    void (*column_affine)(int64_t rows, int64_t C, const void *x, const void *mean, const void *scale, const void *shift,
+    void (*column_affine)(int64_t rows, int64_t C, int64_t n, const void *x, const void *mean, const void *scale, const void *shift,
                           int relu, int stream, void *y);       /* stream: y goes past the caches */
     /* gate, or NULL: the output of a relu behind the normalisation; g arrives where it is positive */
-    void (*column_sums)(int64_t rows, int64_t C, const void *g, const void *gate, const void *x, const void *mean, double *sums);
-    void (*column_affine_bwd)(int64_t rows, int64_t C, const void *g, const void *gate, const void *x, const void *mean,
+    void (*column_sums)(int64_t rows, int64_t C, int64_t n, const void *g, const void *gate, const void *x, const void *mean,
+                        double *sums);
+    void (*column_affine_bwd)(int64_t rows, int64_t C, int64_t n, const void *g, const void *gate, const void *x, const void *mean,
                               const void *a, const void *b, const void *c, int stream, void *dx);
     /* layer and RMS normalisation (rms: mean is 0): weight and shift per element, or NULL */
     void (*layer)(int rms, int64_t rows, int64_t n, double eps, const void *x, const void *w, const void *b, void *y,

@@ -10,13 +10,13 @@ cdef extern from "fastnn.h" nogil:
         void (*sums)(int64_t n, const void* g, const void* x, double mean, double* sums) noexcept nogil
         void (*affine_bwd)(int64_t n, const void* g, const void* x, double mean, double a, double b, double c,
                            void* dx) noexcept nogil
-        void (*column_moment)(int64_t rows, int64_t C, const void* x, double* moment) noexcept nogil
+        void (*column_moment)(int64_t rows, int64_t C, int64_t n, const void* x, double* moment) noexcept nogil
         void (*column_merge)(int64_t C, double seen, double count, const double* more, double* moment) noexcept nogil
-        void (*column_affine)(int64_t rows, int64_t C, const void* x, const void* mean, const void* scale,
+        void (*column_affine)(int64_t rows, int64_t C, int64_t n, const void* x, const void* mean, const void* scale,
                               const void* shift, int relu, int stream, void* y) noexcept nogil
-        void (*column_sums)(int64_t rows, int64_t C, const void* g, const void* gate, const void* x, const void* mean,
+        void (*column_sums)(int64_t rows, int64_t C, int64_t n, const void* g, const void* gate, const void* x, const void* mean,
                             double* sums) noexcept nogil
-        void (*column_affine_bwd)(int64_t rows, int64_t C, const void* g, const void* gate, const void* x, const void* mean,
+        void (*column_affine_bwd)(int64_t rows, int64_t C, int64_t n, const void* g, const void* gate, const void* x, const void* mean,
                                   const void* a, const void* b, const void* c, int stream, void* dx) noexcept nogil
         void (*layer)(int rms, int64_t rows, int64_t n, double eps, const void* x, const void* w, const void* b, void* y,
                       void* mean, void* rstd) noexcept nogil

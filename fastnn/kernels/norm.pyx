@@ -2,8 +2,8 @@
 
 Batch normalisation has two cuts.  inner > 1, (N, C, inner): a block is a channel, its N rows merged in order.  inner == 1
 (a matrix of N rows and C channels, or images stored channels last): blocks of rows leave partial sums per channel in
-scratch, merged in block order.  Layer and group normalisation: a row or group is on its own; the gradients of weight and
-bias are partial sums of at most 32 blocks of rows.
+scratch, merged in block order; a single block is cut by columns instead.  Layer and group normalisation: a row or group
+is on its own; the gradients of weight and bias are partial sums of at most 32 blocks of rows.
 """
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
@@ -13,6 +13,7 @@ from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel
 from fastnn.kernels.stage cimport STREAM_BYTES, make_result
 
 cdef enum:
+    CHANNELS = 64               # of a piece of a matrix that is one block of rows: whole strips of the micro-kernels
     BATCH_RELU = 4              # size[BATCH_RELU] of batch_norm_fwd and batch_norm_eval_fwd
 
 # size = N, C, inner, cumulative?, relu?; scalar = eps, momentum.  inner == 1: rows of C channels; only these know a relu.
@@ -95,34 +96,54 @@ cdef void batch_channel(void* context, int64_t c, int worker) noexcept nogil:
 cdef void column_moment_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Batch* b = <Batch*>context
     cdef int64_t first = block * b.span
-    kernels(b.call).column_moment(min(b.span, b.N - first), b.C, at(b.call, b.call.slot[0], first * b.C),
+    kernels(b.call).column_moment(min(b.span, b.N - first), b.C, b.C, at(b.call, b.call.slot[0], first * b.C),
                                   b.partial + block * 2 * b.C)
 
-cdef void column_affine_block(void* context, int64_t block, int worker) noexcept nogil:
+cdef void normalise(const Batch* b, int64_t row, int64_t rows, int64_t column, int64_t n) noexcept nogil:
     """y = (x - mean) scale + shift; the three are rows 0, 1, 2 of the coefficients."""
-    cdef Batch* b = <Batch*>context
     cdef fn_call* call = b.call
-    cdef int64_t first = second_time(b, block) * b.span
     cdef void* y = call.slot[8] if call.kernel == &batch_norm_fwd else call.slot[5]
-    kernels(call).column_affine(min(b.span, b.N - first), b.C, at(call, call.slot[0], first * b.C), b.coefficients,
-                                at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C), <int>call.size[BATCH_RELU], b.large,
-                                at(call, y, first * b.C))
+    cdef int64_t first = row * b.C + column
+    kernels(call).column_affine(rows, b.C, n, at(call, call.slot[0], first), at(call, b.coefficients, column),
+                                at(call, b.coefficients, b.C + column), at(call, b.coefficients, 2 * b.C + column),
+                                <int>call.size[BATCH_RELU], b.large, at(call, y, first))
+
+cdef void column_affine_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Batch* b = <Batch*>context
+    cdef int64_t first = second_time(b, block) * b.span
+    normalise(b, first, min(b.span, b.N - first), 0, b.C)
+
+cdef void finish_columns(const Batch* b, int64_t first, int64_t stop) noexcept nogil:
+    """Statistics and coefficients of channels `first` to before `stop`, whose moments are merged."""
+    cdef fn_call* call = b.call
+    cdef int64_t c
+    cdef double rstd
+    for c in range(first, stop):
+        rstd = finish_channel(b, c, b.partial[c], b.partial[b.C + c])
+        put(call, b.coefficients, c, b.partial[c])
+        put(call, b.coefficients, b.C + c, rstd * get(call, call.slot[1], c, 1))
+        put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
+
+cdef void column_piece(void* context, int64_t piece, int worker) noexcept nogil:
+    """All there is to do for some channels."""
+    cdef Batch* b = <Batch*>context
+    cdef int64_t first = piece * CHANNELS, n = min(CHANNELS, b.C - first)
+    kernels(b.call).column_moment(b.N, b.C, n, at(b.call, b.call.slot[0], first), b.partial + first)
+    finish_columns(b, first, first + n)
+    normalise(b, 0, b.N, first, n)
 
 cdef void batch_columns(Batch* b) noexcept nogil:
     cdef fn_call* call = b.call
-    cdef int64_t k, c
+    cdef int64_t k
     cdef int threads = threads_now(call)
-    cdef double* moment = b.partial
-    cdef double rstd
+    if b.blocks == 1:
+        parallel(blocks_of(b.C, CHANNELS), threads, column_piece, b)
+        return
     parallel(b.blocks, threads, column_moment_block, b)
     for k in range(1, b.blocks):
         kernels(call).column_merge(b.C, <double>(k * b.span), <double>min(b.span, b.N - k * b.span),
-                                   b.partial + k * 2 * b.C, moment)
-    for c in range(b.C):
-        rstd = finish_channel(b, c, moment[c], moment[b.C + c])
-        put(call, b.coefficients, c, moment[c])
-        put(call, b.coefficients, b.C + c, rstd * get(call, call.slot[1], c, 1))
-        put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
+                                   b.partial + k * 2 * b.C, b.partial)
+    finish_columns(b, 0, b.C)
     parallel(b.blocks, threads, column_affine_block, b)
 
 cdef void batch_norm_run(fn_call* call) noexcept nogil:
@@ -206,44 +227,68 @@ cdef void batch_channel_bwd(void* context, int64_t c, int worker) noexcept nogil
         kernels(call).affine_bwd(b.inner, at(call, call.slot[4], first), at(call, call.slot[0], first), mean,
                                  s.a, s.b, s.c, at(call, call.slot[5], first))
 
+cdef void sum_columns(const Batch* b, int64_t row, int64_t rows, int64_t column, int64_t n, double* sums) noexcept nogil:
+    cdef fn_call* call = b.call
+    cdef int64_t first = row * b.C + column
+    kernels(call).column_sums(rows, b.C, n, at(call, call.slot[4], first), at(call, call.slot[8], first), at(call, call.slot[0], first),
+                              at(call, call.slot[2], column), sums)
+
+cdef void slope_columns(const Batch* b, int64_t row, int64_t rows, int64_t column, int64_t n) noexcept nogil:
+    cdef fn_call* call = b.call
+    cdef int64_t first = row * b.C + column
+    if call.slot[5] == NULL:
+        return
+    kernels(call).column_affine_bwd(rows, b.C, n, at(call, call.slot[4], first), at(call, call.slot[8], first),
+                                    at(call, call.slot[0], first), at(call, call.slot[2], column), at(call, b.coefficients, column),
+                                    at(call, b.coefficients, b.C + column), at(call, b.coefficients, 2 * b.C + column), b.large,
+                                    at(call, call.slot[5], first))
+
 cdef void column_sums_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Batch* b = <Batch*>context
-    cdef fn_call* call = b.call
     cdef int64_t first = block * b.span
-    kernels(call).column_sums(min(b.span, b.N - first), b.C, at(call, call.slot[4], first * b.C),
-                              at(call, call.slot[8], first * b.C), at(call, call.slot[0], first * b.C), call.slot[2],
-                              b.partial + block * 2 * b.C)
+    sum_columns(b, first, min(b.span, b.N - first), 0, b.C, b.partial + block * 2 * b.C)
 
 cdef void column_affine_bwd_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Batch* b = <Batch*>context
-    cdef fn_call* call = b.call
     cdef int64_t first = second_time(b, block) * b.span
-    kernels(call).column_affine_bwd(min(b.span, b.N - first), b.C, at(call, call.slot[4], first * b.C),
-                                    at(call, call.slot[8], first * b.C), at(call, call.slot[0], first * b.C), call.slot[2],
-                                    b.coefficients, at(call, b.coefficients, b.C), at(call, b.coefficients, 2 * b.C), b.large,
-                                    at(call, call.slot[5], first * b.C))
+    slope_columns(b, first, min(b.span, b.N - first), 0, b.C)
+
+cdef void finish_gradients(const Batch* b, int64_t first, int64_t stop) noexcept nogil:
+    """Gradients of weight and bias, and the coefficients of dx, of channels `first` to before `stop`, whose sums are joined."""
+    cdef fn_call* call = b.call
+    cdef int64_t c
+    cdef Slope s
+    for c in range(first, stop):
+        s = finish_gradient(b, c, b.partial[c], b.partial[b.C + c])
+        put(call, b.coefficients, c, s.a)
+        put(call, b.coefficients, b.C + c, s.b)
+        put(call, b.coefficients, 2 * b.C + c, s.c)
+
+cdef void column_bwd_piece(void* context, int64_t piece, int worker) noexcept nogil:
+    """All there is to do for some channels."""
+    cdef Batch* b = <Batch*>context
+    cdef int64_t first = piece * CHANNELS, n = min(CHANNELS, b.C - first)
+    sum_columns(b, 0, b.N, first, n, b.partial + first)
+    finish_gradients(b, first, first + n)
+    slope_columns(b, 0, b.N, first, n)
 
 cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
     """dx, dw, db from g; dx, dw, db may be absent."""
     cdef Batch b = batch_of(call)
     cdef int threads = threads_now(call)
     cdef int64_t k, c
-    cdef double* sums = b.partial
-    cdef Slope s
     if b.inner != 1:
         parallel(b.C, threads, batch_channel_bwd, &b)
+        return
+    if b.blocks == 1:
+        parallel(blocks_of(b.C, CHANNELS), threads, column_bwd_piece, &b)
         return
     parallel(b.blocks, threads, column_sums_block, &b)
     for k in range(1, b.blocks):
         for c in range(2 * b.C):
-            sums[c] += b.partial[k * 2 * b.C + c]
-    for c in range(b.C):
-        s = finish_gradient(&b, c, sums[c], sums[b.C + c])
-        put(call, b.coefficients, c, s.a)
-        put(call, b.coefficients, b.C + c, s.b)
-        put(call, b.coefficients, 2 * b.C + c, s.c)
-    if call.slot[5] != NULL:
-        parallel(b.blocks, threads, column_affine_bwd_block, &b)
+            b.partial[c] += b.partial[k * 2 * b.C + c]
+    finish_gradients(&b, 0, b.C)
+    parallel(b.blocks, threads, column_affine_bwd_block, &b)
 
 
 # ---- layer and RMS normalisation ---------------------------------------------------------------------------------------
