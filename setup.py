@@ -26,8 +26,8 @@ ISA = X86 if platform.machine().lower() in ("x86_64", "amd64") else {"neon": []}
 # through the kernels, and their tables would be 170 kB of 12 MB.
 COMMON = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-math-errno",
           "-fno-trapping-math", "-fno-asynchronous-unwind-tables", "-g0", "-MMD"]
-# Cython's generated C is not ours to warn about.
-CYTHON = ["-O2", "-g0", "-MMD", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare",
+# Cython's generated C is not ours to warn about, and throws nothing either.
+CYTHON = ["-O2", "-g0", "-MMD", "-fno-asynchronous-unwind-tables", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare",
           "-Wno-missing-field-initializers", "-Wno-cast-function-type", "-fno-math-errno"]
 EXTRA = shlex.split(os.environ.get("FASTNN_CFLAGS", ""))
 EXTRA_LINK = shlex.split(os.environ.get("FASTNN_LDFLAGS", "-Wl,--strip-all -Wl,-z,noseparate-code" if sys.platform == "linux" else ""))
