@@ -13,6 +13,9 @@ typedef struct fn_gemm_strip {
     int64_t rsb, csb;           /* csb is 1 but for dot_strip, where rsb is */
     int padded;                 /* rows of b may be read up to a whole vector */
     const void *next;           /* the b of the strip to follow (rsb apart), fetched meanwhile, or NULL */
+    const void *beside[5];      /* `besides` arrays of `span` elements that are wanted when the strip is done: fetched meanwhile as well */
+    int besides;
+    int64_t span;
     void *c;                    /* rows contiguous */
     int64_t rsc;
     int load;                   /* start from c instead of 0 */

@@ -1,16 +1,18 @@
 """Patterns of neighbouring kernel calls that one call can do: applied to a recording before it becomes a plan.
 
 A fused call computes the same bits as the calls it replaces.  To add a pattern, write a function that looks at calls i and
-i + 1 and returns the names it joined (or None), and list it in PATTERNS.
+i + 1 and returns the names it joined (or None), and list it in PATTERNS.  Updates, which are no neighbours of what makes their
+gradients, are joined afterwards.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memmove, strcmp
 
 from fastnn.core.launch cimport Launch
-from fastnn.core.recording cimport INSIDE, Place, Recording
+from fastnn.core.recording cimport INSIDE, OUTSIDE, Place, Recording
 from fastnn.kernels.conv cimport (
     G_, N_, NORM_, NORM_BIAS_, NORM_MEAN_, NORM_VAR_, NORM_WEIGHT_, O_, OUT_, RELU_, RESIDUAL_, takes_norm, Y_)
 from fastnn.kernels.native cimport FN_IN, FN_SLOTS, fn_call, kernel_named
+from fastnn.kernels.update cimport MATMUL_UPDATE, UPDATE_NUMBER, UPDATED, UPDATED_BY, UPDATED_STATE, number_of_update
 from fastnn.kernels.pointwise cimport binary_code, unary_code
 
 cdef int RELU = unary_code("relu"), ADD = binary_code("add")
@@ -18,7 +20,9 @@ cdef int RELU = unary_code("relu"), ADD = binary_code("add")
 # size[] and slots of the kernels that take part, as their drivers in kernels/ read them.
 cdef enum:
     M, N
-    MATMUL_RELU = 9
+    RS_C = 7, CS_C
+    MATMUL_RELU
+    MATMUL_PACKED
     MATMUL_C = 3
     UNARY_CODE = 0, UNARY_N, UNARY_X = 0, UNARY_Y
     SAVED = 0, GRADIENT, DX             # unary_gradient
@@ -32,6 +36,8 @@ cdef enum:
     VISIBLE = 2, HIDDEN                 # contrast_statistics; contrast_step has the weight in the place of its gradient
     DW = 5, STEP_HYPER = 7
     PARAMETER = 0, UPDATE_GRADIENT, HYPER
+
+DEF FAR = 1 << 25               # bytes that an update moves, from which on they are in no cache when it comes
 
 
 def fuse(Recording recording, kept, int split):
@@ -50,6 +56,8 @@ def fuse(Recording recording, kept, int split):
                 break
         else:
             i += 1              # nothing more to join to this call
+    if split < 0:
+        updates_into_products(recording, done)
     return done, split
 
 
@@ -257,6 +265,75 @@ def update_into_statistics(Recording recording, int i, kept):
     move_place(recording, place_of(recording, i + 1, HYPER), i, STEP_HYPER)
     remove(recording, i + 1)
     return "statistics + update"
+
+
+# ---- an update and the product that makes its gradient --------------------------------------------------------------------
+
+cdef int updates_into_products(Recording recording, list done) except -1:
+    """A large update becomes part of the product that makes its gradient.
+
+    The product is bound by arithmetic, the update by memory: what it needs is fetched while the product runs.
+    """
+    cdef int j = 0, product
+    while j < recording.count:
+        product = product_of_update(recording, j)
+        if product >= 0:
+            take_update_in(recording, product, j)
+            done.append("matmul + update")
+        else:
+            j += 1
+    return 0
+
+
+cdef int product_of_update(Recording recording, int j):
+    """The product that makes the gradient of update j, all of it and for nobody else before, and could as well update; or -1."""
+    cdef fn_call* update = &recording.calls[j].call
+    cdef Place* gradient = place_of(recording, j, UPDATE_GRADIENT)
+    cdef Place* place
+    cdef int i, k, slot, other
+    cdef int64_t* size
+    cdef set addresses = set()
+    if update.bytes < FAR or number_of_update(update.kernel) < 0 or gradient.origin != INSIDE:
+        return -1
+    i = recording.buffers[gradient.which][1]
+    size = recording.calls[i].call.size
+    if not named(recording, i, b"matmul") or size[MATMUL_PACKED] or size[M] * size[N] != update.size[0]:
+        return -1
+    if recording.calls[i].call.dtype != update.dtype or not same(gradient, place_of(recording, i, MATMUL_C)):
+        return -1
+    if not (size[CS_C] == 1 and size[RS_C] == size[N]) and not (size[RS_C] == 1 and size[CS_C] == size[M]):
+        return -1
+    for slot in range(update.kernel.slots):
+        place = place_of(recording, j, slot)
+        if place.origin == OUTSIDE and slot != HYPER:
+            addresses |= recording.addresses_of(place.pointer)
+        elif place.origin != OUTSIDE and slot != UPDATE_GRADIENT:
+            return -1
+    for k in range(i, j):
+        for other in range(recording.calls[k].call.kernel.slots):
+            place = place_of(recording, k, other)
+            if place.origin == OUTSIDE and <size_t>place.pointer in addresses:
+                return -1
+            if k > i and place.origin == INSIDE and place.which == gradient.which:
+                return -1
+    return i
+
+
+cdef int take_update_in(Recording recording, int i, int j) except -1:
+    """Product i does what update j does, which goes."""
+    cdef fn_call* product = &recording.calls[i].call
+    cdef fn_call* update = &recording.calls[j].call
+    cdef int slot
+    product.kernel = &MATMUL_UPDATE
+    product.size[UPDATE_NUMBER] = number_of_update(update.kernel)
+    product.flops += update.flops
+    product.bytes += update.bytes
+    move_place(recording, place_of(recording, j, PARAMETER), i, UPDATED)
+    move_place(recording, place_of(recording, j, HYPER), i, UPDATED_BY)
+    for slot in range(HYPER + 1, update.kernel.slots):
+        move_place(recording, place_of(recording, j, slot), i, UPDATED_STATE + slot - HYPER - 1)
+    recording.buffers[place_of(recording, i, MATMUL_C).which][2] = i
+    return remove(recording, j)
 
 
 # ---- records, places and buffers -----------------------------------------------------------------------------------------

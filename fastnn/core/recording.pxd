@@ -37,3 +37,4 @@ cdef class Recording(Recorder):
 
     cdef int locate(self, char* pointer, Place* place, int role) except -1
     cdef int buffer_of(self, np.ndarray array)
+    cdef set addresses_of(self, char* pointer)

@@ -114,6 +114,13 @@ cdef class Recording(Recorder):
             self.buffers.append([storage.size_class, -1, -1])
         return number
 
+    cdef set addresses_of(self, char* pointer):
+        """All addresses under which calls reach the outside memory of the array at that one."""
+        cdef int64_t shift
+        cdef list own = [a for a in self.owners if np.PyArray_DATA(<np.ndarray>a) == pointer]
+        return {<size_t>np.PyArray_DATA(<np.ndarray>b) for b in self.owners
+                if any([shift_of(<np.ndarray>a, <np.ndarray>b, &shift) for a in own])}
+
     def difference(self, Recording other):
         """The first call in which two runs of the same step differ, in words; None when they agree.
 

@@ -21,6 +21,9 @@ cdef extern from "fastnn.h" nogil:
         int64_t csb
         int padded
         const void* next
+        const void* beside[5]
+        int besides
+        int64_t span
         void* c
         int64_t rsc
         int load
@@ -93,6 +96,7 @@ cdef struct Plan:
     int64_t blocks_across
     int64_t blocks
     bint by_columns             # neighbouring blocks lie below one another: a thread's share is columns of C, not rows
+    bint in_order               # a block of C is a run of memory
     int64_t scratch_bytes       # of one worker
     char* scratch
 
@@ -302,11 +306,13 @@ cdef const void* following(const Plan* p, int64_t k, int64_t column, int64_t fir
 
 
 cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t k,
-                   char* scratch) noexcept nogil:
+                   char* scratch, gemm_left* left) noexcept nogil:
     """At most MC rows of C by all strips of a block, over one stretch of k; `scratch` starts with the packed B."""
     cdef const gemm_args* g = &p.g
     cdef int64_t e = p.element, t, w
     cdef bint last = k + s.K >= g.K
+    if not last:
+        left = NULL
     cdef char* packed_a = scratch + packed_b_bytes(p)
     s.M, s.row = rows, row
     s.a, s.rsa, s.csa = <const char*>g.A + (row * g.rsA + k * g.csA) * e, g.rsA, g.csA
@@ -328,14 +334,30 @@ cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, i
             s.row_bias = <const char*>g.bias + row * e if last else NULL
         elif g.bias != NULL:
             s.bias = <const char*>g.bias + s.column * e if last else NULL
+        s.besides = 0
+        if left != NULL:
+            come_near(g.after, left, s, e)
         if p.turn_c:
             through_scratch(p, s, scratch + packed_b_bytes(p) + packed_a_bytes(p), k == 0, last)
         else:
             s.c, s.rsc = <char*>g.C + (row * g.rsC + s.column) * e, g.rsC
             p.strip(s)
+        if s.besides:
+            g.after.part(g.after.context, left.start, s.span)
+            left.start += s.span
 
 
-cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, int64_t columns, char* scratch) noexcept nogil:
+cdef inline void come_near(const gemm_after* after, const gemm_left* left, fn_gemm_strip* s, int64_t e) noexcept nogil:
+    """As many elements as the strip makes are worked on behind it; they are fetched while it is made."""
+    cdef int j
+    s.span = min(s.M * s.n, left.end - left.start)
+    s.besides = after.arrays if s.span > 0 else 0
+    for j in range(s.besides):
+        s.beside[j] = <const char*>after.beside[j] + left.start * e
+
+
+cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, int64_t columns, char* scratch,
+                    gemm_left* left) noexcept nogil:
     cdef const gemm_args* g = &p.g
     cdef int64_t e = p.element, across, down, deep, t, j, nc, k, w
     cdef fn_gemm_strip s
@@ -344,6 +366,7 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
     s.csb = 1 if s.padded else g.csB
     s.bias = s.row_bias = NULL
     s.context = g.context
+    s.besides = 0
     for across in range(ceil_div(columns, p.nc)):
         j = column + across * p.nc
         nc = min(p.nc, column + columns - j)
@@ -359,7 +382,7 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
                     p.kernels.pack(s.K, min(p.width, nc - w), <const char*>g.B + (k * g.rsB + (j + w) * g.csB) * e,
                                    g.rsB, g.csB, scratch + w * s.K * e, p.width)
             for down in range(ceil_div(rows, MC)):
-                multiply(p, &s, row + down * MC, min(MC, rows - down * MC), j, nc, k, scratch)
+                multiply(p, &s, row + down * MC, min(MC, rows - down * MC), j, nc, k, scratch, left)
 
 
 cdef void block_body(void* context, int64_t block, int worker) noexcept nogil:
@@ -369,8 +392,14 @@ cdef void block_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef int64_t column = block // down if p.by_columns else block % p.blocks_across
     row *= p.block_rows
     column *= p.block_columns
-    run_block(p, row, min(p.block_rows, p.g.M - row), column, min(p.block_columns, p.g.N - column),
-              p.scratch + worker * p.scratch_bytes)
+    cdef int64_t rows = min(p.block_rows, p.g.M - row)
+    cdef const gemm_after* after = p.g.after if p.in_order else NULL
+    run_block(p, row, rows, column, min(p.block_columns, p.g.N - column), p.scratch + worker * p.scratch_bytes,
+              NULL if after == NULL else &after.left[worker])
+    if after != NULL:
+        if after.left[worker].start < after.left[worker].end:
+            after.part(after.context, after.left[worker].start, after.left[worker].end - after.left[worker].start)
+        after.left[worker].start, after.left[worker].end = row * p.g.rsC, (row + rows) * p.g.rsC
 
 
 cdef int64_t plan_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil:
@@ -391,16 +420,19 @@ cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept n
 
 cdef inline void plan_and_cut(Plan* p, int dtype, const gemm_args* g, int threads) noexcept nogil:
     make_plan(p, dtype, g)
-    if threads > 1:
+    if threads > 1 or g.after != NULL:
         cut(p, threads)
+    p.in_order = p.blocks > 1 and p.blocks_across == 1 and not p.turn_c
 
 
 cdef void run_plan(Plan* p, int threads, void* scratch) noexcept nogil:
     if p.blocks == 1:
-        run_block(p, 0, p.g.M, 0, p.g.N, <char*>scratch)
-        return
-    p.scratch = <char*>scratch
-    parallel(p.blocks, threads, block_body, p)
+        run_block(p, 0, p.g.M, 0, p.g.N, <char*>scratch, NULL)
+    else:
+        p.scratch = <char*>scratch
+        parallel(p.blocks, threads, block_body, p)
+    if p.g.after != NULL and not p.in_order:
+        p.g.after.left[0].end = p.g.M * p.g.N
 
 
 cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil:
@@ -422,7 +454,7 @@ cdef void gemm_of_call(fn_call* call, const gemm_args* g) noexcept nogil:
     if p.kernels == NULL:
         plan_and_cut(p, call.dtype, g, threads)
     p.g.A, p.g.B, p.g.C = g.B if p.turned else g.A, g.A if p.turned else g.B, g.C
-    p.g.bias, p.g.context = g.bias, g.context
+    p.g.bias, p.g.context, p.g.after = g.bias, g.context, g.after
     run_plan(p, threads, call.scratch)
 
 
@@ -458,7 +490,7 @@ cdef void batch_body(void* context, int64_t block, int worker) noexcept nogil:
     p.g.A = <const char*>p.g.A + block * b.bsA * p.element
     p.g.B = <const char*>p.g.B + block * b.bsB * p.element
     p.g.C = <char*>p.g.C + block * b.bsC * p.element
-    run_block(&p, 0, p.g.M, 0, p.g.N, p.scratch + worker * p.scratch_bytes)
+    run_block(&p, 0, p.g.M, 0, p.g.N, p.scratch + worker * p.scratch_bytes, NULL)
 
 
 cdef int64_t gemm_batched_scratch(int dtype, const gemm_args* g, int64_t batch, int threads) noexcept nogil:

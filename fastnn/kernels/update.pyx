@@ -5,12 +5,13 @@ array that holds what the user may change between steps; its layout stands in HY
 that the driver itself advances, and what follows from it (bias corrections) is computed here in float64: so a replayed
 step goes on counting.  Scalar state (step, mu_product, eta, mu) is float32, as torch keeps it.
 
-size[0] = elements.
+size[0] = elements; size[1]: only find out what is to be done, for matmul_update (at the end).
 """
 from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from fastnn.kernels.gemm cimport args_of, gemm_after, gemm_args, gemm_left, gemm_of_call, matmul_scratch
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_driver, fn_kernel, parallel, table, threads_for, threads_now
 
 cdef extern from "fastnn.h" nogil:
@@ -65,6 +66,8 @@ cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
 # Elements per block: small enough to share out, large enough that handing over a block costs nothing against it.
 cdef enum:
     BLOCK = 16384
+    PIECES = 16                     # of what a thread has left to update behind a product
+    THREADS = 256                   # as many as the team may have
     LINE = 64                       # elements that blocks are rounded to: whole lines of any type
 
 cdef fn_kernel[16] updates
@@ -74,6 +77,10 @@ cdef dict update_number = {}
 cdef const fn_kernel* update_kernel(str name) noexcept:
     number = update_number.get(name)
     return NULL if number is None else &updates[<int>number]
+
+
+cdef int number_of_update(const fn_kernel* kernel) noexcept:
+    return <int>(kernel - &updates[0]) if &updates[0] <= kernel < &updates[0] + len(update_number) else -1
 
 
 cdef int declare_update(str name, str slots, fn_driver run) except -1:
@@ -87,6 +94,7 @@ cdef int declare_update(str name, str slots, fn_driver run) except -1:
 cdef struct Pass:
     fn_update_row row
     const fn_coefficients* k
+    fn_coefficients own             # of matmul_update
     int64_t n, block                # elements; of a block
     int item, arrays
     char* parameter
@@ -118,6 +126,10 @@ cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, in
     t.gradient = <char*>call.slot[GRADIENT]
     for j in range(arrays):
         t.state[j] = <char*>call.slot[first + j]
+    if call.size[1]:
+        (<Pass*>call.scratch)[0] = t
+        (<Pass*>call.scratch).own = k[0]
+        return
     # an even number of equal blocks: of two threads each updates the half whose gradient it has just computed
     blocks = 1 if t.n <= BLOCK else 2 * ((t.n + 2 * BLOCK - 1) // (2 * BLOCK))
     t.block = ((t.n + blocks - 1) // blocks + LINE - 1) // LINE * LINE
@@ -338,6 +350,61 @@ declare_update("nadam", "step:state mu_product:state exp_avg:state exp_avg_sq:st
 declare_update("radam", "step:state exp_avg:state exp_avg_sq:state", radam)
 declare_update("asgd", "step:state eta:state mu:state ax:state", asgd)
 declare_update("rprop", "step:state prev:state step_size:state", rprop)
+
+
+# ---- a product whose result is the gradient -------------------------------------------------------------------------
+cdef void pass_part(void* context, int64_t start, int64_t n) noexcept nogil:
+    cdef Pass* t = <Pass*>context
+    cdef int64_t offset = start * t.item
+    cdef void* state[3]
+    cdef int j
+    for j in range(t.arrays):
+        state[j] = t.state[j] + offset
+    t.row(n, &t.own, t.parameter + offset, t.gradient + offset, state)
+
+cdef struct Rest:
+    Pass* t
+    gemm_left left[THREADS]
+
+cdef void rest_block(void* context, int64_t block, int worker) noexcept nogil:
+    """A piece of what a thread has left."""
+    cdef Rest* r = <Rest*>context
+    cdef gemm_left* left = &r.left[block // PIECES]
+    cdef int64_t n = ((left.end - left.start + PIECES - 1) // PIECES + LINE - 1) // LINE * LINE
+    cdef int64_t first = left.start + block % PIECES * n
+    if first < left.end:
+        pass_part(r.t, first, min(n, left.end - first))
+
+cdef void matmul_update(fn_call* call) noexcept nogil:
+    """c = a b is the gradient that the parameter is updated by: a block of it while the next one is made."""
+    cdef fn_call wanted
+    cdef gemm_args g
+    cdef gemm_after after
+    cdef Pass t
+    cdef Rest rest
+    cdef int j
+    memset(&wanted, 0, sizeof(wanted))
+    memset(&rest, 0, sizeof(rest))
+    wanted.kernel, wanted.dtype, wanted.scratch = &updates[call.size[UPDATE_NUMBER]], call.dtype, &t
+    wanted.size[0], wanted.size[1] = call.size[0] * call.size[1], 1
+    wanted.slot[PARAMETER], wanted.slot[GRADIENT], wanted.slot[HYPER_SLOT] = call.slot[UPDATED], call.slot[3], call.slot[UPDATED_BY]
+    for j in range(wanted.kernel.slots - FIRST_STATE):
+        wanted.slot[FIRST_STATE + j] = call.slot[UPDATED_STATE + j]
+    wanted.kernel.run(&wanted)
+    rest.t, after.left = &t, rest.left
+    after.part, after.context, after.arrays = pass_part, &t, t.arrays + 2
+    after.beside[0], after.beside[1] = t.parameter, t.gradient
+    for j in range(t.arrays):
+        after.beside[2 + j] = t.state[j]
+    args_of(call, &g)
+    g.after = &after
+    gemm_of_call(call, &g)
+    parallel(PIECES * min(call.threads, THREADS), call.threads, rest_block, &rest)
+
+
+declare(&MATMUL_UPDATE, "matmul_update",
+        "a:in b:in bias:in c:out parameter:state hyper:in step:state state1:state state2:state state3:state", matmul_update,
+        matmul_scratch)
 
 
 # ---- clipping ------------------------------------------------------------------------------------------------------

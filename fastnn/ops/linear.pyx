@@ -94,6 +94,9 @@ cdef class LinearBackward(Node):
         cdef int64_t M = np.PyArray_SIZE(x) // I if I else np.PyArray_SIZE(g) // O if O else 0
         cdef int64_t rows, columns
         x_strides(x, M, I, &rows, &columns)
+        if self.nodes[0] is not None:       # first: then nothing reads W between dW and its update (core/fusion.pyx)
+            dx = empty(np.PyArray_NDIM(x), np.PyArray_DIMS(x), np.PyArray_TYPE(g))
+            run_matmul(g, w, None, dx, M, I, O, O * item, item, np.PyArray_STRIDE(w, 0), np.PyArray_STRIDE(w, 1))
         if self.nodes[1] is not None:
             if np.PyArray_STRIDE(w, 0) == item and O > 1:     # kept as (in, out): so is its gradient
                 dw = empty_2d(I, O, np.PyArray_TYPE(g))
@@ -104,9 +107,6 @@ cdef class LinearBackward(Node):
                 run_matmul(g, x, None, dw, O, I, M, item, O * item, rows, columns)
         if self.nodes[2] is not None:
             db = column_sums(g, M, O)
-        if self.nodes[0] is not None:
-            dx = empty(np.PyArray_NDIM(x), np.PyArray_DIMS(x), np.PyArray_TYPE(g))
-            run_matmul(g, w, None, dx, M, I, O, O * item, item, np.PyArray_STRIDE(w, 0), np.PyArray_STRIDE(w, 1))
         return dx, dw, db
 
 
