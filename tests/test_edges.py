@@ -139,3 +139,26 @@ def test_gumbel_softmax():
     np.testing.assert_allclose(soft.sum(1).detach().numpy(), 1, 1e-12)
     (hard * fn.arange(3.0, dtype=fn.float64)).sum().backward()
     assert np.isfinite(logits.grad.numpy()).all() and logits.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "longdouble"])
+@pytest.mark.parametrize("operation", [
+    lambda x: x + 1, lambda x: 1 - x, lambda x: x * 2, lambda x: x / 2, lambda x: 2 / x, lambda x: x + x, lambda x: x * x, lambda x: x**2,
+    lambda x: 2**x, lambda x: x.clip(1, 9), lambda x: abs(x), lambda x: x.cumsum(0), lambda x: x.sum(), lambda x: x.mean()],
+    ids="add rsub mul div rdiv add_tensor mul_tensor pow rpow clip abs cumsum sum mean".split())
+def test_other_floats_are_no_kernels_floats(operation, dtype):
+    """The kernels hold float32 and float64: what comes in another float is computed in one of these, not read as if it were one."""
+    x = (np.arange(600) % 13 + 1).astype(dtype)
+    y = operation(fn.from_numpy(x))
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(y.numpy().astype("f8"), operation(x.astype("f8")), rtol=2e-3)
+
+
+def test_gradient_of_float16():
+    x = fn.from_numpy(np.linspace(1, 2, 600, dtype=np.float16)).requires_grad_()
+    (x[100:300] * x[100:300]).expand(3, 200).sum(0)[:200].sum().backward()
+    wanted = np.zeros(600)
+    wanted[100:300] = 6 * x.detach().numpy()[100:300]
+    assert x.grad.dtype == np.float16
+    np.testing.assert_allclose(x.grad.numpy(), wanted, rtol=2e-3)
+    assert x.exp().floor().dtype == np.float16

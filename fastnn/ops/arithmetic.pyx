@@ -20,7 +20,7 @@ from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.ops.region cimport adopt, check_view
 
 from fastnn.core.tensor import install
-from fastnn.ops.promotion import result_dtype
+from fastnn.ops.promotion import computed_dtype, result_dtype
 
 __all__ = ["add", "div", "divide", "mul", "multiply", "sub", "subtract", "true_divide"]
 
@@ -246,8 +246,8 @@ cdef object general(str name, function, x, y):
     if dtype.kind != "f" and name == "div":
         dtype = result_dtype(x, y, 1.0)
     if dtype.kind == "f":
-        a, b = a.to(dtype), b.to(dtype)
-        return pair(name, a, b)
+        inner = computed_dtype(dtype)
+        return pair(name, a.to(inner), b.to(inner)).to(dtype)
     if dtype.kind == "b" and name == "sub":
         raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
                            "`logical_xor()` operator instead.")

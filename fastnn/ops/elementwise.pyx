@@ -18,7 +18,7 @@ from fastnn.ops.layout cimport contiguous, copy_of, fill, sum_to_shape
 from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import COMPARISONS, UNARIES
 from fastnn.ops.host import result
-from fastnn.ops.promotion import result_dtype, type_name
+from fastnn.ops.promotion import computed_dtype, result_dtype, type_name
 
 np.import_array()
 
@@ -135,6 +135,8 @@ def make_unary(str name, str formula):
     def function(input):
         cdef Tensor x = as_tensor(input)
         if not is_real(x.array):
+            if x.dtype.kind == "f":
+                return function(x.to(computed_dtype(x.dtype))).to(x.dtype)
             if integer is not None:
                 return wrap(np.asarray(host_call(name, on_integers, (x.array, integer))))
             x = as_real(x)
@@ -210,7 +212,7 @@ def clamp(input, min=None, max=None):
     dtype = result_dtype(x, *[bound for bound in (min, max) if bound is not None])
     if (<object>dtype).kind != "f":
         return wrap(np.asarray(host_call("clamp", np.clip, (converted(x.array, dtype.num), min, max))))
-    return clamp(wrap(converted(x.array, dtype.num)), min, max)
+    return clamp(x.to(computed_dtype(dtype)), min, max).to(dtype)
 
 
 def clamp_to(Tensor x, bound, bint from_below):
@@ -269,8 +271,8 @@ cdef tuple operands(object x, object y, bint floating):
     if not isinstance(y, (Tensor, int, float, np.number)):
         y = as_tensor(y)
     dtype = result_dtype(x, y)
-    if floating and dtype.kind != "f":
-        dtype = get_default_dtype()
+    if floating:
+        dtype = computed_dtype(dtype) if dtype.kind == "f" else get_default_dtype()
     p = converted((<Tensor>x).array, dtype.num) if isinstance(x, Tensor) else np.asarray(x).astype(dtype)
     q = converted((<Tensor>y).array, dtype.num) if isinstance(y, Tensor) else np.asarray(y).astype(dtype)
     return p, q

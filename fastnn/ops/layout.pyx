@@ -8,6 +8,7 @@ import fastnn.kernels.pointwise  # no-cython-lint: declares the kernels
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty_like
 from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.ops.arguments cimport is_real
 from fastnn.ops.linear cimport column_sums
 
 np.import_array()
@@ -59,7 +60,7 @@ cdef np.ndarray sum_to_shape(np.ndarray g, tuple shape):
     if have == shape:
         return g
     cdef int extra = len(have) - len(shape)
-    if len(shape) == 1 and len(have) >= 1 and shape[0] == have[len(have) - 1] and PyArray_IS_C_CONTIGUOUS(g) and g.size:
+    if len(shape) == 1 and len(have) >= 1 and shape[0] == have[len(have) - 1] and PyArray_IS_C_CONTIGUOUS(g) and g.size and is_real(g):
         return column_sums(g, np.PyArray_SIZE(g) // shape[0], shape[0])
     axes = tuple(range(extra)) + tuple([extra + i for i, n in enumerate(shape) if n == 1 and have[extra + i] != 1])
     return host_call("sum_to_shape", lambda a: np.asarray(a.sum(axis=axes)).reshape(shape), (g,))

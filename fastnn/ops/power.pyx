@@ -15,7 +15,7 @@ from fastnn.ops.layout cimport sum_to_shape
 from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import UNARIES
 from fastnn.ops.host import result
-from fastnn.ops.promotion import result_dtype, unsupported
+from fastnn.ops.promotion import computed_dtype, result_dtype, unsupported
 
 np.import_array()
 
@@ -55,7 +55,7 @@ def pow(input, exponent):
                     else unary(x, POWER, e))
         dtype = result_dtype(x, exponent)
         if dtype.kind == "f":
-            return unary(convert(x, dtype), POWER, exponent)
+            return convert(pow(convert(x, computed_dtype(dtype)), exponent), dtype)
         if exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         return wrap(np.asarray(host_call("pow", np.power, (converted(x.array, dtype.num), np.asarray(exponent, dtype)))))
@@ -63,7 +63,7 @@ def pow(input, exponent):
         x = as_tensor(exponent)
         dtype = result_dtype(input, x)
         if dtype.kind == "f" and input > 0:
-            return unary(convert(x, dtype), POWER_OF, input, np.log(input))
+            return convert(unary(convert(x, computed_dtype(dtype)), POWER_OF, input, np.log(input)), dtype)
     p, q = operands(input, exponent, False)
     return power_tensors(as_tensor(input), as_tensor(exponent), p, q)
 

@@ -103,9 +103,9 @@ def can_cast(from_: DTypeLike, to: DTypeLike) -> bool:
     return CATEGORY[np.dtype(from_).kind] <= CATEGORY[np.dtype(to).kind]
 
 
-def float_result(dtype: DType) -> DType:
-    """The dtype of a function with real values: integers give the default dtype."""
-    return dtype if dtype.kind == "f" else get_default_dtype()
+def computed_dtype(dtype: DType) -> DType:
+    """The dtype that the kernels compute a float dtype in: float32 for float16 (as torch does), float64 for a longer one."""
+    return dtype if dtype in (FLOAT32, FLOAT64) else FLOAT32 if dtype.itemsize < FLOAT32.itemsize else FLOAT64
 
 
 def type_name(dtype: DTypeLike) -> str:

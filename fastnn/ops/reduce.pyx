@@ -17,7 +17,7 @@ from fastnn.ops.copy cimport convert, converted
 from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import install
-from fastnn.ops.promotion import INT64, type_name
+from fastnn.ops.promotion import INT64, computed_dtype, type_name
 
 np.import_array()
 
@@ -208,6 +208,8 @@ def sum(input, dim=None, bint keepdim=False, *, dtype=None, axis=None):
         x = convert(x, dtype)
     if is_real(x.array):
         return summed(x, &axes, 1.0, "sum")
+    if x.dtype.kind == "f":
+        return convert(summed(convert(x, computed_dtype(x.dtype)), &axes, 1.0, "sum"), x.dtype)
     return wrap(np.asarray(host_call("sum", integer_sum, (x.array, axes_tuple(&axes, np.PyArray_NDIM(x.array)), keepdim,
                                                           INT64 if dtype is None else np.dtype(dtype)))))
 
@@ -225,6 +227,8 @@ def mean(input, dim=None, bint keepdim=False, *, dtype=None, axis=None):
     read_axes(&axes, axis if dim is None else dim, np.PyArray_NDIM(x.array), keepdim)
     if dtype is not None:
         x = convert(x, dtype)
+    if not is_real(x.array) and x.dtype.kind == "f":
+        return convert(mean(convert(x, computed_dtype(x.dtype)), dim, keepdim, axis=axis), x.dtype)
     if not is_real(x.array):
         raise RuntimeError("mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
                            f"Got: {type_name(x.dtype)}")

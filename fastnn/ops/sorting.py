@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.joining import cat
-from fastnn.ops.promotion import INT64, require_tensors, unsupported
+from fastnn.ops.promotion import INT64, computed_dtype, require_tensors, unsupported
 from fastnn.ops.reduce import running_array
 from fastnn.ops.shape import normalize_axis
 
@@ -197,7 +197,9 @@ def cumsum(input: Tensor, dim: int, *, dtype: DTypeArgument = None) -> Tensor:
     """Running sum along an axis."""
     x = tensor_of(input)
     axis, to, own = normalize_axis(dim, x.ndim), _cumulative_dtype(x, dtype), x.dtype
-    if x.dtype.kind == "f" and x.ndim and x.numel() and to == own:
+    if own.kind == "f" and to == own != computed_dtype(own):
+        return cumsum(x.to(computed_dtype(own)), axis).to(own)
+    if own.kind == "f" and x.ndim and x.numel() and to == own:
         return result("cumsum", running_array(x.array, axis, False, False), lambda g: running_array(g, axis, False, True), x)
     return result("cumsum", compute("cumsum", lambda a: np.cumsum(a, axis, to) if a.ndim else a.astype(to), x.array),
                   lambda g: _reverse_cumsum(g, axis).astype(own, copy=False) if g.ndim else g, x)
