@@ -162,3 +162,32 @@ def test_gradient_of_float16():
     assert x.grad.dtype == np.float16
     np.testing.assert_allclose(x.grad.numpy(), wanted, rtol=2e-3)
     assert x.exp().floor().dtype == np.float16
+
+
+class Returns(fn.autograd.Function):
+    """The identity, with the gradient that `given` makes."""
+
+    @staticmethod
+    def forward(ctx, x, given):
+        ctx.given = given
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, g):
+        return ctx.given(g), None
+
+
+def test_gradients_of_a_function_fit_their_inputs():
+    """A rule's gradient takes its input's shape and dtype as in torch; what cannot is an error."""
+    x = fn.ones(3, requires_grad=True)
+    Returns.apply(x, lambda g: g.expand(2, 3).double()).sum().backward()
+    assert x.grad.dtype == fn.float32
+    assert x.grad.tolist() == [2, 2, 2]
+    one = fn.ones(2, 1, requires_grad=True)
+    Returns.apply(one, lambda g: g.expand(2, 4)).sum().backward()
+    assert one.grad.tolist() == [[4], [4]]
+    with pytest.raises(RuntimeError, match=r"ReturnsBackward returned an invalid gradient at index 0 - got \[2\] but expected shape"):
+        Returns.apply(x, lambda g: g[:2]).sum().backward()
+    for wrong in (1.0, np.ones(3, np.float32)):
+        with pytest.raises(TypeError, match="expected Variable or None"):
+            Returns.apply(x, lambda g, wrong=wrong: wrong).sum().backward()

@@ -10,7 +10,7 @@ np.import_array()
 
 
 cdef class UserNode(Node):
-    """Calls Function.backward with Tensors; `a` holds the context, `b` the zero-filling shapes of the outputs."""
+    """Calls Function.backward with Tensors; `a` holds the context, `b` and `d` shape and dtype of outputs and of tensor inputs."""
     cdef object rule
 
     cdef object backward(self, np.ndarray grad):
@@ -27,7 +27,20 @@ cdef class UserNode(Node):
         if len(found) < self.a.argument_count or any(f is not None for f in found[self.a.argument_count:]):
             raise RuntimeError(f"function {self.rule.__name__}Backward returned an incorrect number of gradients "
                                f"(expected {self.a.argument_count}, got {len(found)})")
-        return tuple([None if found[i] is None else (<Tensor>found[i]).array for i in self.a.tensor_positions])
+        return tuple([None if found[i] is None else self.checked(found[i], i, like[0], like[1])
+                      for i, like in zip(self.a.tensor_positions, self.d)])
+
+    cdef object checked(self, object found, int position, tuple shape, object dtype):
+        """The rule's gradient as an array of its input's shape and dtype: a broadcast one is summed, as torch does."""
+        if not isinstance(found, Tensor):
+            raise TypeError(f"{self.name}: expected Variable or None (got {type(found).__name__})")
+        if found.shape != shape:
+            lead = len(found.shape) - len(shape)
+            if lead < 0 or any([n != 1 and n != m for n, m in zip(shape, found.shape[lead:])]):
+                raise RuntimeError(f"Function {self.name} returned an invalid gradient at index {position} - got {list(found.shape)} "
+                                   f"but expected shape compatible with {list(shape)}")
+            found = found.sum((*range(lead), *[lead + i for i, n in enumerate(shape) if n != found.shape[lead + i]])).reshape(shape)
+        return (<Tensor>found.to(dtype)).array
 
     cdef bint aliases(self):
         return True
@@ -54,6 +67,7 @@ def apply_function(rule, context, tuple arguments, outputs):
     context.argument_count = len(arguments)
     cdef UserNode node = UserNode()
     node.rule, node.a = rule, context
+    node.d = [((<object>(<Tensor>x).array).shape, (<object>(<Tensor>x).array).dtype) for x in inputs]
     node.b = [((<object>(<Tensor>t).array).shape, (<object>(<Tensor>t).array).dtype) for t in results]
     cdef tuple made = attach_outputs([(<Tensor>t).array for t in results], node, inputs)
     for i, t in enumerate(results):
