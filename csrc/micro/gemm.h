@@ -16,6 +16,7 @@ typedef struct fn_gemm_strip {
     const void *beside[5];      /* `besides` arrays of `span` elements that are wanted when the strip is done: fetched meanwhile as well */
     int besides;
     int64_t span;
+    int rows_ahead;             /* a's rows lie one behind the other, and those of the tile below are fetched instead */
     void *c;                    /* rows contiguous */
     int64_t rsc;
     int load;                   /* start from c instead of 0 */

@@ -24,6 +24,7 @@ cdef extern from "fastnn.h" nogil:
         const void* beside[5]
         int besides
         int64_t span
+        int rows_ahead
         void* c
         int64_t rsc
         int load
@@ -54,11 +55,12 @@ cdef enum:
     NC = 512
     DOT_ROWS = 16               # up to here dot products may take the place of a turned B
     KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by
+    LONG_PANEL = 1 << 19        # bytes of a panel of B that many rows of A pass by, fetched a tile ahead from the third level
     DEEP_PANEL = 1 << 19        # bytes of a panel of B where C has to be turned after each
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
     # up to so many rows, looking again and again at B costs less than a copy of it, once whole lines are read in either case
     NO_PACK_ROWS = 96
-    NO_PACK_ROWS_WIDE = 512     # where a row of a strip is at least four lines
+    NO_PACK_ROWS_WIDE = 512     # of wide strips
     LARGE = 1 << 20
     NEAR = 1 << 17              # bytes of a B that hardly leaves the second level
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
@@ -88,6 +90,7 @@ cdef struct Plan:
     bint pack_b
     bint pack_for_rows          # B could be used where it lies, but for the many rows
     bint fetch                  # B may be far away
+    bint rows_ahead             # A may be, and passes by whole rows
     bint turned                 # g is the transposed product
     bint turn_c                 # C has contiguous columns: strips go through scratch,
     bint keep_c                 # where they stay for all of k
@@ -114,9 +117,14 @@ cdef inline int64_t even_depth(int64_t K) noexcept nogil:
     return ceil_div(K, max(1, (K + KC // 2) // KC))
 
 
+cdef inline bint has_wide_strips(const Plan* p) noexcept nogil:
+    """Is a row of a strip at least four lines?"""
+    return p.kernels.columns_for(4) * p.element >= 256
+
+
 cdef inline int64_t unpacked_rows(const Plan* p) noexcept nogil:
     """Up to so many rows B is used where it lies."""
-    return NO_PACK_ROWS_WIDE if p.kernels.columns_for(4) * p.element >= 256 else NO_PACK_ROWS
+    return NO_PACK_ROWS_WIDE if has_wide_strips(p) else NO_PACK_ROWS
 
 
 cdef inline int64_t packed_b_bytes(const Plan* p) noexcept nogil:
@@ -224,6 +232,12 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     p.kc = max(1, min(p.kc, g.K))
     p.nc = NC if g.M > MC or p.pack_a else round_up(g.N, p.width) if large else p.width
     p.nc = max(p.nc, p.width)
+    p.rows_ahead = False
+    if many_rows and p.kc < g.K and p.pack_b and not (p.pack_a or p.turn_c) and has_wide_strips(p):
+        # a strip down all of k: C is written once, and A comes from the third level for every strip
+        p.kc = ceil_div(g.K, ceil_div(g.K, LONG_PANEL // (p.width * p.element)))
+        p.nc = p.width
+        p.rows_ahead = g.csA == 1 and g.rsA == p.kc
     p.keep_c = p.turn_c and p.nc == p.width and g.M <= MC
     if p.turn_c and p.pack_b and not (p.pack_a or p.keep_c) and g.K > p.kc:     # C is turned there and back for every stretch of k
         p.kc = ceil_div(g.K, ceil_div(g.K, max(p.kc, DEEP_PANEL // (min(p.nc, round_up(g.N, p.width)) * p.element))))
@@ -269,7 +283,7 @@ cdef void cut(Plan* p, int threads) noexcept nogil:
     p.block_rows = ceil_div(g.M, down)
     p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
     if p.pack_for_rows and p.block_rows <= min(MC, unpacked_rows(p)):
-        p.pack_b = False
+        p.pack_b = p.rows_ahead = False
     # a share of rows reads all of B, one of columns all of A, and C leaves for the cores that will read its rows
     p.by_columns = not (p.turned or p.pack_a) and g.K * g.N > g.M * (g.K + g.N)
 
@@ -365,6 +379,7 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
     s.rsb = p.width if s.padded else g.rsB
     s.csb = 1 if s.padded else g.csB
     s.bias = s.row_bias = NULL
+    s.rows_ahead = p.rows_ahead
     s.context = g.context
     s.besides = 0
     for across in range(ceil_div(columns, p.nc)):
