@@ -163,3 +163,12 @@ def test_kernels_are_declared_whole():
         names = [name for name, _ in slots]
         assert len(names) == len(set(names)), kernel
         assert any(role in ("out", "acc", "state") for _, role in slots), kernel
+
+
+def test_a_slot_is_given_nothing_that_dies_before_the_launch():
+    """`put` keeps an address, not the array: what a call returns may be gone when the kernel runs."""
+    kept = {"part", "columns", "generator_of", "get"}     # parts and members of what somebody keeps
+    for path in sources(".pyx", ".pxd"):
+        if path.parent.name != "kernels":
+            for argument in re.findall(r"\bput\(&?[\w.]+, [^,]+, (.*)\)$", path.read_text(), re.M):
+                assert set(re.findall(r"(\w+)\(", argument)) <= kept, f"{path}: {argument}"

@@ -36,7 +36,7 @@ cdef inline void begin(Launch* L, const fn_kernel* kernel, int dtype) noexcept:
     L.call.dtype = dtype
 
 cdef inline int put(Launch* L, int slot, object array) except -1:
-    """Bind an array to a slot; None leaves an optional slot empty."""
+    """Bind an array, which the caller keeps alive until the launch, to a slot; None leaves an optional slot empty."""
     if array is not None:
         L.call.slot[slot] = np.PyArray_DATA(<np.ndarray>array)
         if recorder_listens():

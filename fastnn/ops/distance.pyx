@@ -63,7 +63,8 @@ cdef class PairBackward(Node):
         if not self.cosine:
             put(&L, 2, self.c)
             i = 1
-        put(&L, 2 + i, contiguous(grad))
+        grad = contiguous(grad)
+        put(&L, 2 + i, grad)
         put(&L, 3 + i, dx)
         put(&L, 4 + i, dy)
         set_sizes(&L, x, self.inside, self.p, self.eps)
@@ -177,7 +178,8 @@ cdef class NormalizeBackward(Node):
         begin(&L, UNIT_BWD, fn_dtype_of(x))
         put(&L, 0, x)
         put(&L, 1, self.b)
-        put(&L, 2, contiguous(grad))
+        grad = contiguous(grad)
+        put(&L, 2, grad)
         put(&L, 3, dx)
         set_sizes(&L, x, False, self.p, self.eps)
         launch(&L)

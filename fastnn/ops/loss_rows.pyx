@@ -51,7 +51,8 @@ cdef class MarginBackward(Node):
         put(&L, 0, x)
         put(&L, 1, self.b)
         put(&L, 2, self.c)
-        put(&L, 3, contiguous(grad))
+        grad = contiguous(grad)
+        put(&L, 3, grad)
         put(&L, 4, dx)
         L.call.size[0], L.call.size[1], L.call.size[2], L.call.size[3] = self.reduction, self.rows, self.C, self.power
         L.call.scalar[0] = self.margin
@@ -162,7 +163,8 @@ cdef class CtcLossBackward(Node):
         put(&L, 0, p)
         for i in range(6):
             put(&L, 1 + i, self.extra[i])
-        put(&L, 7, contiguous(grad))
+        grad = contiguous(grad)
+        put(&L, 7, grad)
         put(&L, 8, dp)
         ctc_sizes(&L, self)
         launch(&L)
