@@ -9,7 +9,8 @@ from fastnn import backends, nn
 from fastnn.core.tensor import from_array
 from fastnn.kernels import native
 from fastnn.nn import functional as F
-from fastnn.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from fastnn.nn.utils.fusion import fuse_linear_bn_eval
+from fastnn.utils import fuse_conv_bn_eval
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
