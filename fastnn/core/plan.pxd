@@ -47,6 +47,7 @@ cdef class Plan:
     cdef list staging               # run_batches gathers rows here
     cdef int split                  # calls of the first part (forward); all of them when there is one part only
     cdef int first_inputs, first_outputs        # those of the first part come first
+    cdef bint begun                 # it ran before
     cdef bint busy                  # the first part ran, the second is outstanding: the arena holds its state
     cdef readonly long progress     # batches done by run_batches
 
@@ -57,5 +58,5 @@ cdef class Plan:
     cdef int execute(self, int first, int stop) noexcept nogil       # number of the failed call, -1 for none
     cdef int fit_scratch(self) except -1
     cdef list run_part(self, list inputs, int first, int stop, int first_output, int stop_output)
-    cdef int show_gradients(self) except -1
+    cdef int begin(self) except -1
     cdef int raise_failure(self, int call) except -1

@@ -196,8 +196,6 @@ cdef class Plan:
         self.offsets, self.buffer_bytes = place_buffers(inner, fixed)
         self.offsets = [-1 if number in output_of else offset for number, offset in enumerate(self.offsets)]
         self.scratch_bytes = 0
-        if self.buffer_bytes > CACHED_BYTES:
-            trim()              # blocks of the eager runs, which the arena replaces
         self.arena = empty_1d(max(ALIGN, self.buffer_bytes), np.NPY_UINT8)
         self.gradients = []
         for number, pairs in fixed.items():
@@ -278,11 +276,21 @@ cdef class Plan:
         cdef fn_call failed
         memcpy(&failed, &self.calls[call], sizeof(fn_call))
         self.calls[call].status = 0
+        for p, _ in self.gradients:     # half made; an eager step has none yet where forward or loss fails
+            (<Tensor>p)._grad = None
         return raise_status(&failed)
 
-    cdef int show_gradients(self) except -1:
+    cdef int begin(self) except -1:
+        """Before a run: scratch, and the gradients as each parameter's `.grad`.
+
+        The first run thereby lets go of the blocks of the eager runs before it touches the arena that replaces them.
+        """
+        self.fit_scratch()
         for p, g in self.gradients:
             (<Tensor>p)._grad = g
+        if not self.begun and self.buffer_bytes > CACHED_BYTES:
+            trim()
+        self.begun = True
         return 0
 
     cdef bint fits(self, list given) except -1:
@@ -345,7 +353,7 @@ cdef class Plan:
         self.take()
         try:
             if first == 0:
-                self.fit_scratch()
+                self.begin()
             for k in range(len(inputs)):
                 self.bases[shift + k] = <char*>np.PyArray_DATA(<np.ndarray>inputs[k])
                 if arena <= self.bases[shift + k] < arena + self.buffer_bytes:      # a gradient of the run before
@@ -358,7 +366,6 @@ cdef class Plan:
                 failed = self.execute(first, stop)
             if failed >= 0:
                 self.raise_failure(failed)
-            self.show_gradients()
         finally:
             PyThread_release_lock(self.lock)
         return outputs
@@ -384,7 +391,7 @@ cdef class Plan:
                 self.staging = [empty_like(<np.ndarray>a) for a in self.expected]
         self.take()
         try:
-            self.fit_scratch()
+            self.begin()
             for k in range(self.input_count):
                 sources[k] = <char*>np.PyArray_DATA(<np.ndarray>data[k])
                 row_bytes[k] = (<object>data[k]).strides[0]
@@ -411,7 +418,6 @@ cdef class Plan:
                 PyErr_CheckSignals()
             if failed >= 0:
                 self.raise_failure(failed)
-            self.show_gradients()
         finally:
             PyThread_release_lock(self.lock)
         return b

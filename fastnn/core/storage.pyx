@@ -26,8 +26,15 @@ cdef extern from *:
     #else
     #define fn_huge_pages(p, n) 0
     #endif
+    #if defined(__GLIBC__)
+    #include <malloc.h>
+    #define fn_give_back() malloc_trim(0)       /* free() keeps what was freed below a block in use */
+    #else
+    #define fn_give_back() 0
+    #endif
     """
     int fn_huge_pages(void* p, size_t n) nogil
+    int fn_give_back() nogil
 
 cdef extern from "numpy/arrayobject.h":
     bint PyArray_IS_C_CONTIGUOUS(np.ndarray a)
@@ -119,6 +126,7 @@ def trim():
             bins[c].count -= 1
             free(bins[c].blocks[bins[c].count])
     cached_bytes = 0
+    fn_give_back()
 
 
 def statistics():
