@@ -139,7 +139,7 @@ def test_minus_zero_stays():
 @pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 7, 8, 15, 16, 17])
 def test_few_rows_by_contiguous_columns(m, dtype):
     rng = np.random.default_rng(11)
-    for n, k in [(1, 40), (5, 31), (37, 100), (300, 1300)]:
+    for n, k in [(1, 40), (5, 31), (37, 100), (300, 1300), (20, 4200)]:
         a, b = operand(rng, m, k, "n", dtype), operand(rng, k, n, "t", dtype)
         bias, c = rng.standard_normal(n).astype(dtype), rng.standard_normal((m, n)).astype(dtype)
         plain = matmul(a, b)
@@ -225,6 +225,33 @@ def test_column_sums(shape, dtype):
     for row in x:
         want += row
     np.testing.assert_array_equal(out, want)
+
+
+def test_products_in_turn():
+    """A call's plan is kept for the next one of the same sizes: whatever differs in anything else takes a plan of its own."""
+    rng = np.random.default_rng(12)
+    for _round in range(2):
+        for size in (32, 40):
+            for dtype in DTYPES:
+                bias = rng.standard_normal(size).astype(dtype)
+                for la in "nt":
+                    for lb in "nt":
+                        a, b = operand(rng, size, size, la, dtype), operand(rng, size, size, lb, dtype)
+                        wide = operand(rng, size, size, lb, dtype, 2)
+                        plain = matmul(a, b)
+                        close(plain, a, b)
+                        close(matmul(a, wide), a, wide)
+                        np.testing.assert_array_equal(matmul(a, b, bias), plain + bias)
+                        np.testing.assert_array_equal(matmul(a, b, bias, relu=1), np.maximum(plain + bias, 0))
+                        np.testing.assert_array_equal(matmul(a, b), plain)
+                        close(matmul(a, b, c=np.ones_like(plain), add=True), a, b, a.astype("f8") @ b.astype("f8") + 1)
+                        np.testing.assert_array_equal(matmul(a, b, threads=2), plain)
+                        np.testing.assert_array_equal(matmul(a, b, c=np.full((size, size), np.nan, dtype).T), plain)
+                        panels = np.empty(gemm.packed_size(size, size, dtype), dtype)
+                        native.call("pack_b", [b, panels], [size, size, *strides(b)])
+                        c = np.full_like(plain, np.nan)
+                        native.call("matmul", [a, panels, None, c], [size, size, size, *strides(a), *strides(b), size, 1, 0, 1])
+                        np.testing.assert_array_equal(c, plain)
 
 
 @pytest.mark.parametrize("isa", native.instruction_sets())

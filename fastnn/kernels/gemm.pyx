@@ -3,8 +3,8 @@
 Every element of C is one chain over k, whatever the blocks: cutting and packing are free to follow speed alone.
 docs/gemm.md gives the reasons for the numbers below.
 """
-from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 
 from fastnn.kernels.native cimport FN_MEMO, declare, fn_call, fn_kernel, parallel, table, threads_for
 
@@ -47,6 +47,15 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct tables "fn_table":
         const fn_gemm_table* gemm[2]
 
+cdef extern from *:
+    """
+    enum { FN_KNOWN = 16, FN_KNOWN_BYTES = 448 };
+    static __thread _Alignas(64) char fn_known[FN_KNOWN * FN_KNOWN_BYTES];
+    static inline char *fn_known_at(uint64_t i) { return fn_known + i % FN_KNOWN * FN_KNOWN_BYTES; }
+    """
+    enum: FN_KNOWN_BYTES
+    char* fn_known_at(uint64_t i) noexcept nogil
+
 # A block of A (MC x KC) and a panel of B (KC x strip) share the second-level cache.
 cdef enum:
     MC = 192
@@ -54,7 +63,8 @@ cdef enum:
     KC_FEW = 96                 # few rows: a freshly turned panel is used at once and should stay in the first level
     NC = 512
     DOT_ROWS = 16               # up to here dot products may take the place of a turned B
-    KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by
+    KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by,
+    DOT_BYTES = 1 << 14         # and fewer rows for longer: then B passes by in runs of a page and more
     LONG_PANEL = 1 << 19        # bytes of a panel of B that many rows of A pass by, fetched a tile ahead from the third level
     DEEP_PANEL = 1 << 19        # bytes of a panel of B where C has to be turned after each
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
@@ -70,6 +80,7 @@ cdef enum:
     ROW_COLUMNS = 1024          # one row: most columns of a block, runs of memory long enough for the prefetchers,
     ROW_COLUMNS_LEAST = 128     # and least,
     ROW_BYTES = 3 << 17         # and bytes of B that are worth a block
+    SIZES = 11                  # of a record, that a plan is made for
 
 # Cycles per element turned (copied to rows from columns), times lanes: the FMA of a vector is one cycle.
 DEF TURN = 4.0
@@ -102,6 +113,14 @@ cdef struct Plan:
     bint in_order               # a block of C is a run of memory
     int64_t scratch_bytes       # of one worker
     char* scratch
+
+
+cdef struct Known:              # the plan of a call of this thread, for the next one of the same sizes
+    const fn_kernel* kernel
+    int64_t threads
+    int64_t dtype
+    int64_t[SIZES] size
+    Plan plan
 
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
@@ -222,7 +241,7 @@ cdef void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept nogil:
     elif p.pack_a or p.pack_b or g.packed or many_rows or large:
         p.kc = even_depth(g.K)
     if whole_rows:
-        p.kc = KC_DOTS if p.strip == p.kernels.dot_strip else g.K
+        p.kc = max(KC_DOTS, DOT_BYTES // (max(1, g.M) * p.element)) if p.strip == p.kernels.dot_strip else g.K
         p.width = round_up(g.N, p.kernels.lanes)
     if g.K <= SHORT and not p.turn_c:
         if p.pack_b:
@@ -457,6 +476,13 @@ cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexce
         run_plan(&p, threads, scratch)
 
 
+cdef void run_again(Plan* p, const gemm_args* g, int threads, void* scratch) noexcept nogil:
+    """A plan made for a product of the same sizes, with this one's memory."""
+    p.g.A, p.g.B, p.g.C = g.B if p.turned else g.A, g.A if p.turned else g.B, g.C
+    p.g.bias, p.g.context, p.g.after = g.bias, g.context, g.after
+    run_plan(p, threads, scratch)
+
+
 cdef void gemm_of_call(fn_call* call, const gemm_args* g) noexcept nogil:
     """The product of a record, always of these sizes: in a plan, how it is done is found out once."""
     cdef Plan* p = <Plan*>call.memo
@@ -468,9 +494,7 @@ cdef void gemm_of_call(fn_call* call, const gemm_args* g) noexcept nogil:
         return
     if p.kernels == NULL:
         plan_and_cut(p, call.dtype, g, threads)
-    p.g.A, p.g.B, p.g.C = g.B if p.turned else g.A, g.A if p.turned else g.B, g.C
-    p.g.bias, p.g.context, p.g.after = g.bias, g.context, g.after
-    run_plan(p, threads, call.scratch)
+    run_again(p, g, threads, call.scratch)
 
 
 cdef void gemm_serial(int dtype, const gemm_args* g, void* scratch) noexcept nogil:
@@ -554,18 +578,47 @@ cdef void args_of(const fn_call* call, gemm_args* g) noexcept nogil:
     g.accumulate = call.kernel == &MATMUL_ADD or call.kernel == &MATMUL_BATCHED_ADD
 
 
-cdef int64_t matmul_scratch(const fn_call* call) noexcept nogil:
+cdef void args_of_call(const fn_call* call, gemm_args* g) noexcept nogil:
+    """Of matmul and column_sums alike."""
+    if call.kernel != &COLUMN_SUMS and call.kernel != &COLUMN_SUMS_ADD:
+        args_of(call, g)
+        g.packed = call.size[10] != 0
+        return
+    memset(g, 0, sizeof(gemm_args))
+    g.M, g.N, g.K = 1, call.size[1], call.size[0]       # a row of ones by x
+    g.A = <const void*>&ONE_D if call.dtype == 1 else <const void*>&ONE_F
+    g.B, g.rsB, g.csB = call.slot[0], call.size[2], 1
+    g.C, g.rsC, g.csC = call.slot[1], call.size[1], 1
+    g.accumulate = call.kernel == &COLUMN_SUMS_ADD
+
+
+cdef Plan* known_plan(const fn_call* call, int threads) noexcept nogil:
+    """The plan of a call: scratch and driver ask for it, and a loop does in every round."""
+    cdef uint64_t mixed = 3 * call.size[0] + 5 * call.size[1] + 7 * call.size[2] + 11 * call.size[4] + 13 * call.size[6]
     cdef gemm_args g
-    args_of(call, &g)
-    g.packed = call.size[10] != 0
-    return plan_scratch(call.dtype, &g, threads_for(call))
+    cdef Known* known = <Known*>fn_known_at(mixed * <uint64_t>0x9E3779B97F4A7C15 >> 32)
+    if (known.kernel != call.kernel or known.threads != threads or known.dtype != call.dtype
+            or memcmp(known.size, call.size, sizeof(known.size))):
+        known.kernel, known.threads, known.dtype = call.kernel, threads, call.dtype
+        memcpy(known.size, call.size, sizeof(known.size))
+        args_of_call(call, &g)
+        plan_and_cut(&known.plan, call.dtype, &g, threads)
+    return &known.plan
+
+
+cdef int64_t matmul_scratch(const fn_call* call) noexcept nogil:
+    cdef int threads = threads_for(call)
+    return known_plan(call, threads).scratch_bytes * max(1, threads)
 
 
 cdef void matmul(fn_call* call) noexcept nogil:
     cdef gemm_args g
-    args_of(call, &g)
-    g.packed = call.size[10] != 0
-    gemm_of_call(call, &g)
+    cdef int threads = threads_for(call)
+    args_of_call(call, &g)
+    if call.memo != NULL:
+        gemm_of_call(call, &g)
+    elif g.M > 0 and g.N > 0:
+        run_again(known_plan(call, threads), &g, threads, call.scratch)
 
 
 cdef int64_t matmul_batched_scratch(const fn_call* call) noexcept nogil:
@@ -598,26 +651,8 @@ def packed_size(int64_t K, int64_t N, dtype):
     return gemm_packed_bytes(code, K, N) // (8 if code else 4)
 
 
-cdef void column_sums(fn_call* call) noexcept nogil:
-    """out[n] = sum over m of x[m][n], sizes M N rsX: the product of a row of ones with x."""
-    cdef gemm_args g
-    memset(&g, 0, sizeof(g))
-    g.M, g.N, g.K = 1, call.size[1], call.size[0]
-    g.A = <const void*>&ONE_D if call.dtype == 1 else <const void*>&ONE_F
-    g.B, g.rsB, g.csB = call.slot[0], call.size[2], 1
-    g.C, g.rsC, g.csC = call.slot[1], call.size[1], 1
-    g.accumulate = call.kernel == &COLUMN_SUMS_ADD
-    gemm_of_call(call, &g)
-
-
-cdef int64_t column_sums_scratch(const fn_call* call) noexcept nogil:
-    cdef gemm_args g
-    memset(&g, 0, sizeof(g))
-    g.M, g.N, g.K = 1, call.size[1], call.size[0]
-    g.rsB, g.csB, g.rsC, g.csC = call.size[2], 1, call.size[1], 1
-    return plan_scratch(call.dtype, &g, threads_for(call))
-
-
+if sizeof(Known) > FN_KNOWN_BYTES:
+    raise ImportError(f"FN_KNOWN_BYTES: {FN_KNOWN_BYTES} bytes, a known plan has {sizeof(Known)}")
 if sizeof(Plan) > FN_MEMO:
     raise ImportError(f"FN_MEMO: {FN_MEMO} bytes, the plan of a product has {sizeof(Plan)}")
 
@@ -626,5 +661,5 @@ declare(&MATMUL_ADD, "matmul_add", "a:in b:in bias:in c:acc", matmul, matmul_scr
 declare(&MATMUL_BATCHED, "matmul_batched", "a:in b:in bias:in c:out", matmul_batched, matmul_batched_scratch)
 declare(&MATMUL_BATCHED_ADD, "matmul_batched_add", "a:in b:in bias:in c:acc", matmul_batched, matmul_batched_scratch)
 declare(&PACK_B, "pack_b", "b:in packed:out", pack_b, NULL)
-declare(&COLUMN_SUMS, "column_sums", "x:in out:out", column_sums, column_sums_scratch)
-declare(&COLUMN_SUMS_ADD, "column_sums_add", "x:in out:acc", column_sums, column_sums_scratch)
+declare(&COLUMN_SUMS, "column_sums", "x:in out:out", matmul, matmul_scratch)
+declare(&COLUMN_SUMS_ADD, "column_sums_add", "x:in out:acc", matmul, matmul_scratch)
