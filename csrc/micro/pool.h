@@ -15,6 +15,8 @@ typedef struct fn_pool_run {
     double row_divisor;         /* averages: divided by row_divisor * divisor[pixel] */
     const double *divisor;
     int stream;                 /* past the caches: only if every pixel of y starts on a vector's boundary */
+    int last;                   /* and nothing follows, so wait for them */
+    int64_t ahead;              /* what lies so many bytes behind what is read is fetched meanwhile; or 0 */
 } fn_pool_run;
 
 /* The same seen from the source: x[p * xstep] += dy[p], for a whole run of target pixels and one place of the window. */

@@ -25,6 +25,8 @@ cdef extern from "fastnn.h" nogil:
         double row_divisor
         const double* divisor
         int stream
+        int last
+        int64_t ahead
     ctypedef struct fn_pool_back:
         int64_t count
         int64_t C
@@ -70,6 +72,8 @@ cdef enum:
     DIVISOR_ = 22               # averages: this divisor, or 0
     BLOCK_BYTES = 65536         # of a block's rows and of what they are made from
     STREAM_BYTES = 16777216     # results from this size on go past the caches: no reader would find them there
+    SHORT_LEAD = 1024           # bytes fetched ahead within a row
+    LEAD_BYTES = 262144         # of source rows that wait in a second-level cache
     LINE = 64                   # bytes
     MANY = 64                   # blocks from which on they are made larger: neighbours read the rows between them twice
 
@@ -91,6 +95,7 @@ cdef struct Pool:
     bint maximum
     bint count_padding
     bint stream                 # the results go past the caches
+    int64_t ahead               # bytes behind what is read that are fetched meanwhile
     int64_t divisor
     int64_t rows                # of a block
     int64_t all_rows
@@ -219,9 +224,11 @@ cdef void forward_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const void** shifted = <const void**>(p.workers + (2 * worker + 1) * p.worker_bytes)
     cdef int64_t* shifted_at = <int64_t*>(shifted + p.most)
     cdef fn_pool_run s
+    cdef int64_t end = min(p.all_rows, (block + 1) * p.rows)
     s.C, s.xstep, s.xcolumn = p.C, a[2].stride * p.C, a[2].dilation * p.C
-    s.atstep, s.atcolumn = a[2].stride, a[2].dilation
-    for row in range(block * p.rows, min(p.all_rows, (block + 1) * p.rows)):
+    s.atstep, s.atcolumn, s.ahead = a[2].stride, a[2].dilation, p.ahead
+    for row in range(block * p.rows, end):
+        s.last = p.stream and row + 1 == end
         j1, n = row % a[1].target, row // a[1].target
         j0, n = n % a[0].target, n // a[0].target
         window(&a[0], j0, &l0, &h0)
@@ -251,12 +258,28 @@ cdef bint streams(const Pool* p) noexcept nogil:
             and p.N * p.axis[0].target * p.axis[1].target * p.axis[2].target * pixel >= STREAM_BYTES)
 
 
+cdef int64_t fetches(const Pool* p) noexcept nogil:
+    """How far ahead of the reading a large map is fetched.
+
+    Where windows share rows with those below, few rows of a window come from memory, and the core's own prefetching does not
+    keep up: what the next row of windows adds is fetched while this one is made.  Otherwise it needs little help.
+    """
+    cdef const Axis* a = &p.axis[1]
+    cdef int64_t row = p.axis[2].source * p.C * p.element
+    if p.N * p.axis[0].source * a.source * row < STREAM_BYTES:
+        return 0
+    if not a.adaptive and (a.kernel - 1) * a.dilation >= a.stride and a.stride * row <= LEAD_BYTES:
+        return a.stride * row
+    return SHORT_LEAD
+
+
 cdef void forward(fn_call* call, bint maximum) noexcept nogil:
     cdef Pool p
     set_up(call, &p, maximum)
     p.x, p.y = <const char*>call.slot[0], <char*>call.slot[1]
     p.index = <char*>call.slot[2] if maximum else NULL
     p.stream = streams(&p)
+    p.ahead = fetches(&p)
     lay_out(&p, <char*>call.scratch)
     cut(&p, p.N * p.axis[0].target * p.axis[1].target)
     parallel((p.all_rows + p.rows - 1) // p.rows, threads_for(call), forward_body, &p)
