@@ -1,43 +1,53 @@
-"""A model's state in a safetensors file: names and tensors, no code, written whole or not at all."""
+"""A model's state, or a whole checkpoint, in a safetensors file: names and tensors, no code, written whole or not at all."""
 from __future__ import annotations
 
 import contextlib
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core.tensor import Tensor, from_array
+from fastnn.io.structure import Writer, read
+from fastnn.ops.promotion import check_device
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
+
+    from fastnn.core.types import Device
 
 # safetensors' names of the types that a Tensor can have.  bfloat16, which NumPy lacks, is widened to float32.
 TYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U64": "u8",
          "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "?"}
 STORABLE = frozenset(np.dtype(code) for code in TYPES.values())
+STRUCTURE = "fastnn.structure"      # the metadata's key of a nested state's description
 
 
-def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a state_dict as a safetensors file.
+def save(state: object, path: str | os.PathLike[str]) -> None:
+    """Write a state_dict, or a checkpoint of nested dicts and lists, as one safetensors file.
 
     The file is written beside its place and then moved there: after a crash, a full disk or an interrupt the old file is
     still whole.  The mode of an existing file is kept.
 
     Parameters
     ----------
-    state : mapping of str to Tensor or array
-        As `Module.state_dict()` returns it.  Entries that share their memory (tied weights) are stored once; the other
-        names are noted in the file's ``__metadata__`` as ``{name: stored name}``.
+    state : mapping of str to Tensor or array, or nested
+        A flat state_dict, as `Module.state_dict()` returns it, gives one entry per name.  Entries that share their memory
+        (tied weights) are stored once; the other names are noted in the file's ``__metadata__`` as ``{name: stored name}``.
+
+        A checkpoint may nest dicts (also OrderedDict and Counter, with keys that are strings, numbers or None), lists and
+        tuples, with tensors, arrays, numbers, strings, bools and None as leaves.  A tensor's entry is named after its place
+        (``model.0.weight``, ``optimizer.state.0.exp_avg``), so that any reader of safetensors finds it; the rest is JSON in
+        the file's ``__metadata__``.
     path : str or path-like
 
     Raises
     ------
     TypeError
-        For an entry that is no tensor or array, or has a type that safetensors cannot store.
+        For a leaf that is none of these, or has a type that safetensors cannot store.  The message says where it lies.
     ImportError
         Without the package safetensors (``pip install "fastnn-cpu[full]"``).
 
@@ -46,24 +56,37 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     >>> save(model.state_dict(), "model.safetensors")                      # doctest: +SKIP
     >>> model.load_state_dict(load("model.safetensors"))                   # doctest: +SKIP
     <All keys matched successfully>
+    >>> save({"epoch": 3, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+    ...       "scheduler": scheduler.state_dict(), "rng": fastnn.get_rng_state()}, "checkpoint.safetensors")   # doctest: +SKIP
+    >>> checkpoint = load("checkpoint.safetensors")                        # doctest: +SKIP
+    >>> optimizer.load_state_dict(checkpoint["optimizer"])                 # doctest: +SKIP
     """
-    stored, aliases = _entries(state)
+    if isinstance(state, Mapping) and all(isinstance(name, str) and isinstance(value, (Tensor, np.ndarray))
+                                          for name, value in state.items()):
+        stored, metadata = _flat(state)
+    else:
+        stored, metadata = _nested(state)
     library = _library()
     with _replacing(path) as temporary:
-        library.save_file(stored, temporary, aliases or None)
+        library.save_file(stored, temporary, metadata or None)
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def load(path: str | os.PathLike[str], map_location: Device = None, *, weights_only: bool = True) -> Any:
     """Read a safetensors file.
 
     Parameters
     ----------
     path : str or path-like
+    map_location : None or "cpu"
+        Where tensors shall lie.  Accepted for torch's sake.
+    weights_only : bool, default True
+        Accepted for torch's sake: these files hold no code, whatever is said here.
 
     Returns
     -------
-    dict of str to Tensor
-        For `Module.load_state_dict`.  Names that `save` noted as sharing memory are one and the same Tensor.
+    dict of str to Tensor, or what was saved
+        A flat state_dict, for `Module.load_state_dict`: names that `save` noted as sharing memory are one and the same Tensor.
+        A checkpoint as it was given to `save`.
 
     Raises
     ------
@@ -72,6 +95,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     ImportError
         Without the package safetensors (``pip install "fastnn-cpu[full]"``).
     """
+    check_device(map_location)
     _library()
     import safetensors
     path = os.fspath(path)
@@ -84,6 +108,11 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise ValueError(f"load: {path} is not a readable safetensors file: {error}") from error
     del content
     state = {name: from_array(_array(path, name, entry)) for name, entry in entries}
+    if STRUCTURE in metadata:
+        try:
+            return read(metadata[STRUCTURE], state)
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"load: {path}: the description of its structure is damaged: {error!r}") from error
     for name, kept in metadata.items():
         if kept in state and name not in state:
             state[name] = state[kept]
@@ -98,25 +127,41 @@ def _library():
     return safetensors.numpy
 
 
-def _entries(state):
-    """Arrays to store by name, and the names of entries that share the memory of one of them."""
-    stored, aliases, seen = {}, {}, {}
-    for name, value in state.items():
-        if not isinstance(value, (Tensor, np.ndarray)):
-            raise TypeError(f"save: entry {name!r} is a {type(value).__name__}, needed a tensor or array "
-                            "(save a state_dict, not the model)")
-        array = value.detach().numpy() if isinstance(value, Tensor) else value
-        if not isinstance(name, str) or array.dtype.newbyteorder("=") not in STORABLE:
-            raise TypeError(f"save: cannot store entry {name!r} of type {array.dtype}")
+class _Arrays:
+    """Arrays to store by name; what shares the memory of one of them is stored once."""
+
+    def __init__(self):
+        self.stored, self._seen = {}, {}
+
+    def put(self, name, array, place):
+        """Keep an array; gives the name that it is stored under."""
+        dtype = array.dtype.newbyteorder("=")
+        if dtype not in STORABLE:
+            raise TypeError(f"save: cannot store {place} of type {array.dtype}")
         memory = (array.ctypes.data, array.shape, array.strides, array.dtype.str)
-        if array.size and memory in seen:
-            aliases[name] = seen[memory]
-            continue
-        seen[memory] = name
+        if array.size and memory in self._seen:
+            return self._seen[memory]
+        self._seen[memory] = name
         # The library writes the memory as it lies, so a transposed array has to be brought into C order first.
         # (ascontiguousarray would make a 0-d array 1-d.)
-        stored[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
-    return stored, aliases
+        self.stored[name] = np.asarray(array, dtype, order="C")
+        return name
+
+
+def _flat(state):
+    """Arrays of a state_dict, and the names of entries that share the memory of one of them."""
+    arrays, aliases = _Arrays(), {}
+    for name, value in state.items():
+        kept = arrays.put(name, value.detach().numpy() if isinstance(value, Tensor) else value, f"entry {name!r}")
+        if kept != name:
+            aliases[name] = kept
+    return arrays.stored, aliases
+
+
+def _nested(state):
+    """Arrays of a checkpoint, and its description."""
+    arrays = _Arrays()
+    return arrays.stored, {STRUCTURE: Writer(arrays.put).text(state)}
 
 
 def _array(path, name, entry):
