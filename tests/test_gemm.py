@@ -184,7 +184,7 @@ def test_packed_b(layout, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 700, 900), (1, 500, 784), (1, 1024, 701), (2, 500, 600), (600, 300, 8), (300, 700, 16),
-                                   (24, 40, 4000), (130, 1024, 1024)])
+                                   (24, 40, 4000), (130, 1024, 1024), (784, 256, 1), (32, 128, 64)])
 def test_split_over_threads(shape, dtype):
     m, n, k = shape
     rng = np.random.default_rng(10)

@@ -6,7 +6,7 @@ docs/gemm.md gives the reasons for the numbers below.
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fastnn.kernels.native cimport FN_MEMO, declare, fn_call, fn_kernel, parallel, table, threads_for
+from fastnn.kernels.native cimport FN_MEMO, declare, fn_call, fn_kernel, parallel, table, threads_for, threads_now
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_strip:
@@ -76,6 +76,7 @@ cdef enum:
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
     PANEL_ROWS = 96             # of A that a panel should serve
     BLOCK_FLOP = 500_000
+    LEAST_FLOP = 75_000         # of a block, where so many threads have one each
     BLOCKS = 16
     ROW_COLUMNS = 1024          # one row: most columns of a block, runs of memory long enough for the prefetchers,
     ROW_COLUMNS_LEAST = 128     # and least,
@@ -279,7 +280,7 @@ cdef void cut_row(Plan* p, int threads) noexcept nogil:
 cdef void cut(Plan* p, int threads) noexcept nogil:
     """Blocks of C for the threads, so that few pack or turn the same piece of an operand; no bit depends on them."""
     cdef const gemm_args* g = &p.g
-    cdef int64_t wanted = min(BLOCKS, 2 * g.M * g.N * g.K // BLOCK_FLOP)
+    cdef int64_t flops = 2 * g.M * g.N * g.K, wanted = min(BLOCKS, max(flops // BLOCK_FLOP, min(threads, flops // LEAST_FLOP)))
     if g.M == 1:
         cut_row(p, threads)
         return
@@ -486,14 +487,14 @@ cdef void run_again(Plan* p, const gemm_args* g, int threads, void* scratch) noe
 cdef void gemm_of_call(fn_call* call, const gemm_args* g) noexcept nogil:
     """The product of a record, always of these sizes: in a plan, how it is done is found out once."""
     cdef Plan* p = <Plan*>call.memo
-    cdef int threads = threads_for(call)
+    cdef int threads = threads_now(call) if g.after == NULL else threads_for(call)
     if p == NULL:
         gemm(call.dtype, g, threads, call.scratch)
         return
     if g.M <= 0 or g.N <= 0:
         return
     if p.kernels == NULL:
-        plan_and_cut(p, call.dtype, g, threads)
+        plan_and_cut(p, call.dtype, g, call.threads)
     run_again(p, g, threads, call.scratch)
 
 
@@ -596,7 +597,7 @@ cdef Plan* known_plan(const fn_call* call, int threads) noexcept nogil:
     """The plan of a call: scratch and driver ask for it, and a loop does in every round."""
     cdef uint64_t mixed = 3 * call.size[0] + 5 * call.size[1] + 7 * call.size[2] + 11 * call.size[4] + 13 * call.size[6]
     cdef gemm_args g
-    cdef Known* known = <Known*>fn_known_at(mixed * <uint64_t>0x9E3779B97F4A7C15 >> 32)
+    cdef Known* known = <Known*>fn_known_at((mixed + threads) * <uint64_t>0x9E3779B97F4A7C15 >> 32)
     if (known.kernel != call.kernel or known.threads != threads or known.dtype != call.dtype
             or memcmp(known.size, call.size, sizeof(known.size))):
         known.kernel, known.threads, known.dtype = call.kernel, threads, call.dtype
@@ -607,17 +608,17 @@ cdef Plan* known_plan(const fn_call* call, int threads) noexcept nogil:
 
 
 cdef int64_t matmul_scratch(const fn_call* call) noexcept nogil:
-    cdef int threads = threads_for(call)
-    return known_plan(call, threads).scratch_bytes * max(1, threads)
+    return known_plan(call, threads_now(call)).scratch_bytes * max(1, call.threads)
 
 
 cdef void matmul(fn_call* call) noexcept nogil:
     cdef gemm_args g
-    cdef int threads = threads_for(call)
+    cdef int threads
     args_of_call(call, &g)
     if call.memo != NULL:
         gemm_of_call(call, &g)
     elif g.M > 0 and g.N > 0:
+        threads = threads_now(call)
         run_again(known_plan(call, threads), &g, threads, call.scratch)
 
 
