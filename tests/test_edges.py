@@ -154,6 +154,48 @@ def test_other_floats_are_no_kernels_floats(operation, dtype):
     np.testing.assert_allclose(y.numpy().astype("f8"), operation(x.astype("f8")), rtol=2e-3)
 
 
+NARROW = {
+    "relu": lambda x, y: x.relu(), "sigmoid": lambda x, y: x.sigmoid(), "tanh": lambda x, y: x.tanh(), "neg": lambda x, y: -x,
+    "maximum": fn.maximum, "minimum": fn.minimum, "pow": lambda x, y: (x.abs() + 1) ** y, "fmod": fn.fmod, "remainder": fn.remainder,
+    "hypot": fn.hypot, "atan2": fn.atan2, "matmul": lambda x, y: x @ y.T, "batched matmul": lambda x, y: x.reshape(2, 2, 6) @ y.T,
+    "mv": lambda x, y: x @ y[0], "logsumexp": lambda x, y: x.logsumexp(1), "logit": lambda x, y: fn.logit(x.sigmoid()),
+    "norm": lambda x, y: x.norm(), "3-norm": lambda x, y: x.norm(3, 1), "std": lambda x, y: x.std(), "var": lambda x, y: x.var(0),
+    "prod": lambda x, y: x.prod(1), "dist": fn.dist, "nanmean": lambda x, y: x.nanmean(),
+    "reflect": lambda x, y: fn.nn.functional.pad(x, (1, 2), "reflect")}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_float16_is_computed_in_float32_with_its_gradient(name):
+    rng = np.random.default_rng(0)
+    data = [rng.standard_normal((4, 6)).astype(np.float16) for _ in range(2)]
+    narrow = [fn.tensor(a, requires_grad=True) for a in data]
+    wide = [fn.tensor(a.astype(np.float32), requires_grad=True) for a in data]
+    got, want = NARROW[name](*narrow), NARROW[name](*wide)
+    assert got.dtype == np.float16 and got.shape == want.shape
+    np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=3e-3, atol=3e-3)
+    got.float().sum().backward()
+    want.sum().backward()
+    for a, b in zip(narrow, wide):
+        assert (a.grad is None) == (b.grad is None)
+        if a.grad is not None:
+            assert a.grad.dtype == np.float16
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=5e-3, atol=1e-2)
+
+
+def test_long_reductions_of_float16_do_not_overflow_on_the_way():
+    x = fn.from_numpy(np.full(70000, 3, np.float16))
+    assert x.norm().item() == pytest.approx(794, abs=1) and x.var() == 0 and x.std() == 0
+    assert fn.dist(x, -x).item() == pytest.approx(1587, abs=1)
+    assert (x[:4] * 100).norm().item() == 600 and x.nanmean() == 3
+
+
+def test_relu_in_place_of_float16():
+    x = fn.tensor(np.float16([-1, 2]), requires_grad=True)
+    y = x * 1
+    fn.nn.functional.relu(y, inplace=True).sum().backward()
+    assert y.tolist() == [0, 2] and x.grad.tolist() == [0, 1]
+
+
 def test_gradient_of_float16():
     x = fn.from_numpy(np.linspace(1, 2, 600, dtype=np.float16)).requires_grad_()
     (x[100:300] * x[100:300]).expand(3, 200).sum(0)[:200].sum().backward()

@@ -15,8 +15,9 @@ from fastnn.ops.elementwise cimport binary_array, unary, unary_array, unary_onto
 from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.ops.region cimport adopt, check_view
 
-from fastnn.core.tensor import install
-from fastnn.ops.promotion import unsupported
+from fastnn.core.tensor import get_default_dtype, install
+from fastnn.ops.host import overwrite
+from fastnn.ops.promotion import computed_dtype, unsupported
 
 np.import_array()
 
@@ -87,6 +88,8 @@ def relu(input, bint inplace=False):
     if not is_real(x.array):
         if x.dtype.kind == "b":
             raise RuntimeError("Boolean inputs not supported for relu")
+        if x.dtype.kind == "f":
+            return overwrite("relu_", x, relu, (), {}) if inplace else relu(x.to(computed_dtype(x.dtype))).to(x.dtype)
         if inplace:
             x.touch()
             host_call("relu_", maximum_into, (x.array, x.dtype.type(0)))
@@ -210,15 +213,19 @@ def celu_(input, double alpha=1.0):
     return celu(input, alpha, True)
 
 
-cdef Tensor floating(object input):
-    """input in a real dtype; integers take the default one."""
+cdef Tensor floating(object input, int code):
+    """The function of any input: integers take the default dtype."""
     cdef Tensor x = as_tensor(input)
-    return x if is_real(x.array) else as_tensor(x.float())
+    if is_real(x.array):
+        return unary(x, code)
+    if x.dtype.kind == "f":
+        return floating(x.to(computed_dtype(x.dtype)), code).to(x.dtype)
+    return unary(x.to(get_default_dtype()), code)
 
 
 def sigmoid(input):
     """1 / (1 + e^-x)."""
-    return unary(floating(input), SIGMOID)
+    return floating(input, SIGMOID)
 
 
 def sigmoid_(input):
@@ -228,7 +235,7 @@ def sigmoid_(input):
 
 def tanh(input):
     """Hyperbolic tangent."""
-    return unary(floating(input), TANH)
+    return floating(input, TANH)
 
 
 def tanh_(input):
@@ -268,12 +275,12 @@ def softplus(input, double beta=1.0, double threshold=20.0):
 
 def softsign(input):
     """x / (1 + abs(x))."""
-    return unary(floating(input), SOFTSIGN)
+    return floating(input, SOFTSIGN)
 
 
 def tanhshrink(input):
     """x - tanh(x)."""
-    return unary(floating(input), TANHSHRINK)
+    return floating(input, TANHSHRINK)
 
 
 def logsigmoid(input):

@@ -14,6 +14,8 @@ from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport is_real
 from fastnn.ops.layout cimport contiguous
 
+from fastnn.ops.promotion import computed_dtype
+
 np.import_array()
 
 cdef const fn_kernel* AXIS_MAP = kernel_named("axis_map")
@@ -95,6 +97,8 @@ def axis_maps(input, list maps):
     """Apply [(axis, map)] one after the other."""
     cdef Tensor x = as_tensor(input)
     if not is_real(x.array):
+        if x.dtype.kind == "f":
+            return axis_maps(x.to(computed_dtype(x.dtype)), maps).to(x.dtype)
         return taken(x, maps)
     cdef np.ndarray y = x.array
     cdef list back = []

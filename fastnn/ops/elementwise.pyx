@@ -115,10 +115,12 @@ cdef Node unary_onto(Tensor x, int code, double a, double b, double c):
 
 
 cdef Tensor as_real(object input):
-    """input as a float tensor: integers take the default dtype."""
+    """input in a dtype that the kernels compute: integers take the default dtype."""
     cdef Tensor x = as_tensor(input)
     if is_real(x.array):
         return x
+    if x.dtype.kind == "f":
+        return x.to(computed_dtype(x.dtype))
     return wrap(converted(x.array, (<object>get_default_dtype()).num))
 
 
@@ -183,10 +185,11 @@ def frac(input):
 
 def logit(input, eps=None):
     """log(x / (1 - x)), of x limited to eps <= x <= 1 - eps where eps is given."""
-    x = as_real(input)
+    cdef Tensor x = as_real(input), given = as_tensor(input)
     if eps is not None:
         x = clamp(x, eps, 1 - eps)
-    return FUNCTIONS["log"](x / (1 - x))
+    y = FUNCTIONS["log"](x / (1 - x))
+    return y.to(given.dtype) if given.dtype.kind == "f" else y
 
 
 cdef int CLAMP = (<Unary>UNARIES["clamp"]).code
@@ -390,6 +393,9 @@ cdef Tensor extremum(object input, object other, str name, bint largest):
     cdef Tensor x = as_tensor(input), y = as_tensor(other)
     p, q = operands(x, y, False)
     if not is_real(p):
+        if p.dtype.kind == "f":
+            inner = computed_dtype(p.dtype)
+            return extremum(x.to(inner), y.to(inner), name, largest).to(p.dtype)
         broadcast_shape(p, q)
         return wrap(np.asarray(host_call(name, np.maximum if largest else np.minimum, (p, q))))
     z = binary_array(p, q, binary_code(name))

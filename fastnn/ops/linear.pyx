@@ -18,7 +18,7 @@ from fastnn.ops.arguments cimport is_real
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size, install
-from fastnn.ops.promotion import type_name
+from fastnn.ops.promotion import computed_dtype, type_name
 
 __all__ = ["matmul"]     # linear is public in nn.functional
 
@@ -291,6 +291,8 @@ def matmul(input, other):
     if np.PyArray_DIM(a, p - 1) != inner:
         raise RuntimeError(mismatch(a, b))
     if not is_real(a):
+        if x.dtype.kind == "f":
+            return matmul(x.to(computed_dtype(x.dtype)), y.to(computed_dtype(x.dtype))).to(x.dtype)
         return wrap(np.asarray(host_call("matmul", np.matmul, (a, b))))
     if p == 1:
         return matmul(x.unsqueeze(0), y).squeeze(0 if q == 1 else -2)

@@ -32,6 +32,8 @@ def neg(input):
     if np.PyArray_TYPE(x.array) == np.NPY_BOOL:
         raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, "
                            "use the `~` or `logical_not()` operator instead.")
+    if x.dtype.kind == "f":
+        return neg(x.to(computed_dtype(x.dtype))).to(x.dtype)
     return wrap(np.asarray(host_call("neg", np.negative, (x.array,))))
 
 
@@ -64,8 +66,25 @@ def pow(input, exponent):
         dtype = result_dtype(input, x)
         if dtype.kind == "f" and input > 0:
             return convert(unary(convert(x, computed_dtype(dtype)), POWER_OF, input, np.log(input)), dtype)
+    dtype = widened(input, exponent)
+    if dtype is not None:
+        inner = computed_dtype(dtype)
+        return pow(as_tensor(input).to(inner), as_tensor(exponent).to(inner)).to(dtype)
     p, q = operands(input, exponent, False)
     return power_tensors(as_tensor(input), as_tensor(exponent), p, q)
+
+
+cdef bint is_plain(object x):
+    """A number, or a tensor that the kernels take as it is?"""
+    return is_real((<Tensor>x).array) if isinstance(x, Tensor) else isinstance(x, (int, float))
+
+
+cdef object widened(object x, object y):
+    """The dtype of a result that is computed in another one (float16, longer floats); None for all others."""
+    if is_plain(x) and is_plain(y):
+        return None
+    dtype = result_dtype(as_tensor(x) if isinstance(x, list) else x, as_tensor(y) if isinstance(y, list) else y)
+    return dtype if dtype.kind == "f" and dtype != computed_dtype(dtype) else None
 
 
 cdef Tensor power_tensors(Tensor x, Tensor y, np.ndarray p, np.ndarray q):
@@ -112,6 +131,10 @@ def make_binary(str name, rule, integers, bint floating, str text):
 
     def function(input, other):
         cdef np.ndarray p, q
+        cdef object dtype = widened(input, other)
+        if dtype is not None:
+            inner = computed_dtype(dtype)
+            return function(as_tensor(input).to(inner), as_tensor(other).to(inner)).to(dtype)
         p, q = operands(input, other, floating)
         if not is_real(p):
             empty = 0 in broadcast_shape(p, q)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.host import compute, keeps_output, result, tensor_of
-from fastnn.ops.promotion import INT64, type_name, unsupported
+from fastnn.ops.promotion import INT64, computed_dtype, result_type, type_name, unsupported
 from fastnn.ops.reduce import extreme_array, mean, reduce_array, sum
 from fastnn.ops.shape import normalize_axes, normalize_axis
 from fastnn.ops.softmax import logsumexp
@@ -39,6 +39,12 @@ def _expander(shape, axes, keepdim):
     return lambda g: g if keepdim else g.reshape(kept)
 
 
+def _widened(function, x, *arguments):
+    """The function computed in the kernels' dtype and rounded, for float16 and longer floats; None for what is computed as it is."""
+    inner = computed_dtype(x.dtype) if x.dtype.kind == "f" else x.dtype
+    return None if x.dtype == inner else function(x.to(inner), *arguments).to(x.dtype)
+
+
 def _count(shape, axes):
     n = 1
     for a in axes:
@@ -56,12 +62,18 @@ def nansum(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dty
 def nanmean(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
     """Mean over what is not NaN."""
     x = tensor_of(input)
+    wide = _widened(nanmean, x, dim, keepdim) if dtype is None else None
+    if wide is not None:
+        return wide
     return nansum(x, dim, keepdim, dtype=dtype) / sum((~x.isnan()).to(x.dtype), dim, keepdim)
 
 
 def prod(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
     """Product over one axis (default all).  Integers and bools multiply to int64."""
     x = tensor_of(input)
+    wide = _widened(prod, x, dim, keepdim) if dtype is None else None
+    if wide is not None:
+        return wide
     axes = normalize_axes(dim, x.ndim) if dim is not None else tuple(range(x.ndim))
     shape, own = tuple(x.shape), x.dtype
     to = np.dtype(dtype) if dtype is not None else INT64 if x.dtype.kind in "iub" else x.dtype
@@ -86,6 +98,9 @@ def _variance(x, dim, unbiased, keepdim, correction, root):
     correction = (1 if unbiased is None or unbiased else 0) if correction is None else correction
     if x.dtype.kind != "f":
         raise RuntimeError("std and var only support floating point and complex dtypes")
+    wide = _widened(_variance, x, dim, None, keepdim, correction, root)
+    if wide is not None:
+        return wide
     axes = normalize_axes(dim, x.ndim) or tuple(range(x.ndim))
     shape = tuple(x.shape)
     n = _count(shape, axes)
@@ -144,6 +159,9 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: Dims | None = None, 
     if x.dtype.kind != "f":
         raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
                            f"{type_name(x.dtype)}")
+    wide = _widened(norm, x, p, dim, keepdim)
+    if wide is not None:
+        return wide
     p = 2.0 if p in ("fro", None) else float(p)
     axes = normalize_axes(dim, x.ndim) or tuple(range(x.ndim))
     shape, values = tuple(x.shape), x.array
@@ -181,7 +199,10 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: Dims | None = None, 
 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
-    return norm(tensor_of(input) - other, p)
+    x, y = tensor_of(input), tensor_of(other)
+    dtype = result_type(x, y)
+    inner = computed_dtype(dtype) if dtype.kind == "f" else dtype
+    return norm(x.to(inner) - y.to(inner), p).to(dtype)
 
 
 # ---- extrema ----------------------------------------------------------------------------------------------------------

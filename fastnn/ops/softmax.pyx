@@ -195,7 +195,7 @@ def logsumexp(input, dim, keepdim=False):
     dim : int or tuple of ints
     keepdim : bool, default False
     """
-    cdef Tensor x = as_real(input)
+    cdef Tensor x = as_real(input), given = as_tensor(input), y
     cdef int ndim = x.array.ndim
     axes = sorted(axis_of(d, ndim) for d in ((dim,) if isinstance(dim, int) else dim))
     for axis in axes:
@@ -203,7 +203,7 @@ def logsumexp(input, dim, keepdim=False):
             raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
     shape = tuple(x.shape)
     if ndim == 0:
-        return logsumexp_last(x.reshape((1,)))
+        return logsumexp(as_tensor(input).reshape((1,)), 0)
     kept = [i for i in range(ndim) if i not in axes]
     if kept + axes != list(range(ndim)):
         x = x.permute(*kept, *axes)
@@ -211,6 +211,8 @@ def logsumexp(input, dim, keepdim=False):
     if len(axes) != 1:
         x = x.reshape(result + (math.prod([shape[i] for i in axes]),))
     y = logsumexp_last(x)
+    if given.dtype.kind == "f":
+        y = y.to(given.dtype)
     return y.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape))) if keepdim else y
 
 
