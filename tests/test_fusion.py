@@ -1,4 +1,6 @@
 """What plans join beyond relu behind products and convolutions (test_compile.py): the same bits, and only where it is allowed."""
+import itertools
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,104 @@ def test_rows_are_joined():
     eager, compiled = (train(make, images(shape=(24, 20)), c) for c in (False, True))
     assert_equal_runs(eager, compiled)
     assert "batch norm + relu" in compiled[2].explain() and "copy" not in compiled[2].explain()
+
+
+# rows, channels: pieces of columns with and without a rest, blocks of rows, one channel, draws that end within a group
+DROPOUTS = [(24, 33), (128, 256), (7, 128), (50, 100), (5, 1), (700, 130), (3000, 31), (2, 64)]
+
+
+def dropout_network(rows, channels, relu, p, inplace=False):
+    layers = [nn.Linear(20, channels), nn.BatchNorm1d(channels), *[nn.ReLU(inplace=inplace)] * relu, nn.Dropout(p), nn.Linear(channels, 5)]
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("rows, channels", DROPOUTS)
+def test_dropout_behind_batch_norm_is_joined(rows, channels, relu, dtype):
+    data = images(dtype, shape=(rows, 20))
+    for p, threads in itertools.product((0.2, 0.9, 1.0), (1, 2)):
+        def make(p=p):
+            return dropout_network(rows, channels, relu, p, inplace=threads == 2).to(
+                fastnn.float64 if dtype is np.float64 else fastnn.float32)
+        eager, compiled = (train(make, data, c, threads=threads) for c in (False, True))
+        assert_equal_runs(eager, compiled)
+        text = compiled[2].explain()
+        assert "batch norm + dropout" in text and "dropout_gradient" not in text, text
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -0.0])
+@pytest.mark.parametrize("relu", [True, False])
+def test_special_values_pass_joined_dropout(value, relu):
+    """What is dropped is 0 times what came, NaN of NaN and infinity; so is its gradient."""
+    data = images(shape=(24, 20))
+    for x, _ in data:
+        x.numpy()[3, 3] = value
+    eager, compiled = (train(lambda: dropout_network(24, 70, relu, 0.4), data, c) for c in (False, True))
+    assert_equal_runs(eager, compiled)
+    assert "batch norm + dropout" in compiled[2].explain()
+
+
+def test_large_gradients_pass_joined_dropout():
+    """Infinite gradients: NaN where they were dropped, nothing where the relu let nothing through."""
+    class Steep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = dropout_network(24, 70, True, 0.4)[:-1], nn.Linear(70, 5)
+
+        def forward(self, x):
+            y = self.body(x)
+            return self.head(y) + (y[:, :5] * 1e30) * 1e30
+    runs = [train(Steep, images(shape=(24, 20)), c) for c in (False, True)]
+    assert_equal_runs(*runs)
+    assert np.isnan(runs[0][1]["body.0.weight"]).any()
+
+
+class DroppedTwice(nn.Module):
+    """The relu's output or the dropout's input has another reader."""
+
+    def __init__(self, relu):
+        super().__init__()
+        self.norm, self.relu, self.last = nn.BatchNorm1d(20), relu, nn.Linear(20, 5)
+
+    def forward(self, x):
+        y = self.norm(x)
+        if self.relu:
+            y = y.relu()
+        return self.last(nn.functional.dropout(y, 0.3) + y)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_other_readers_keep_dropout_apart(relu):
+    eager, compiled = (train(lambda: DroppedTwice(relu), images(shape=(24, 20)), c) for c in (False, True))
+    assert_equal_runs(eager, compiled)
+    assert "batch norm + dropout" not in compiled[2].explain()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_compiled_module_joins_dropout(threads):
+    """Forward and backward are two parts of one plan; the mask lives from one to the other."""
+    rng = np.random.default_rng(1)
+    x = fastnn.from_numpy(rng.standard_normal((40, 20), np.float32))
+    found = []
+    before = fastnn.get_num_threads()
+    fastnn.set_num_threads(threads)
+    try:
+        for compiled in (False, True):
+            fastnn.manual_seed(7)
+            model = dropout_network(40, 70, True, 0.3)
+            run = fastnn.compile(model) if compiled else model
+            for _ in range(5):
+                model.zero_grad()
+                y = run(x)
+                (y * y).sum().backward()
+                found.append([y.detach().numpy().copy(), *[p.grad.numpy().copy() for p in model.parameters()]])
+    finally:
+        fastnn.set_num_threads(before)
+    for a, b in zip(found[:5], found[5:]):
+        for u, v in zip(a, b):
+            np.testing.assert_array_equal(u, v)
+    assert "batch norm + dropout" in run.explain()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.0])

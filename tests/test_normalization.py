@@ -191,8 +191,8 @@ def test_threads_give_the_same_bits(N, C, inner):
     for threads in (1, 2):
         y, dx = np.full_like(x, np.nan), np.full_like(x, np.nan)
         mean, rstd, dw, db = (np.full(C, np.nan, np.float32) for _ in range(4))
-        native.call("batch_norm_fwd", [x, None, None, None, None, None, mean, rstd, y], (N, C, inner), (1e-5,), threads=threads)
-        native.call("batch_norm_bwd", [x, None, mean, rstd, g, dx, dw, db, None], (N, C, inner), threads=threads)
+        native.call("batch_norm_fwd", [x, *[None] * 5, mean, rstd, y, None, None], (N, C, inner), (1e-5,), threads=threads)
+        native.call("batch_norm_bwd", [x, None, mean, rstd, g, dx, dw, db, None, None], (N, C, inner), threads=threads)
         rows, n = N * inner, C
         ly, ldx = np.full_like(x, np.nan), np.full_like(x, np.nan)
         lm, ls = (np.full(rows, np.nan, np.float32) for _ in range(2))

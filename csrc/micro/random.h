@@ -14,6 +14,8 @@ typedef struct fn_random_table {
     void (*dropout_shift)(uint64_t key, uint64_t group, int64_t n, double p, double a, double b, double c,
                           const void *x, void *y);
     void (*keep)(uint64_t key, uint64_t group, int64_t n, double p, uint8_t *y);    /* dropout's mask alone */
+    /* The same as bits, of whole groups: element i of a group is bit i % 64 of its word i / 64. */
+    void (*keep_bits)(uint64_t key, uint64_t group, int64_t groups, double p, uint64_t *bits);
     void (*scale)(int64_t n, double a, double b, const void *x, void *y);           /* y = a x + b */
     void (*twist)(uint32_t *state);                         /* the next 624 words of MT19937 */
     void (*temper)(const uint32_t *state, uint32_t *draws);

@@ -8,10 +8,12 @@ from libc.stdint cimport int64_t
 from libc.string cimport memmove, strcmp
 
 from fastnn.core.launch cimport Launch
-from fastnn.core.recording cimport INSIDE, OUTSIDE, Place, Recording
+from fastnn.core.recording cimport ABSENT, INSIDE, OUTSIDE, Place, Recording
 from fastnn.kernels.conv cimport (
     G_, N_, NORM_, NORM_BIAS_, NORM_MEAN_, NORM_VAR_, NORM_WEIGHT_, O_, OUT_, RELU_, RESIDUAL_, takes_norm, Y_)
-from fastnn.kernels.native cimport FN_IN, FN_SLOTS, fn_call, kernel_named
+from fastnn.kernels.native cimport FN_F64, FN_IN, FN_SLOTS, fn_call, kernel_named, table
+from fastnn.kernels.norm cimport FN_NORM_CHANNELS
+from fastnn.kernels.stage cimport STREAM_BYTES
 from fastnn.kernels.update cimport MATMUL_UPDATE, UPDATE_NUMBER, UPDATED, UPDATED_BY, UPDATED_STATE, number_of_update
 from fastnn.kernels.pointwise cimport binary_code, unary_code
 
@@ -29,8 +31,10 @@ cdef enum:
     BINARY_CODE = 0, BINARY_AXES, BINARY_N, BINARY_STEPS = 8, BINARY_OPERAND_AXES = 6, BINARY_Z = 2
     NORM_ROWS = 0, NORM_CHANNELS, NORM_INNER, NORM_RELU = 4
     EVAL_X = 0, EVAL_WEIGHT, EVAL_BIAS, EVAL_MEAN, EVAL_VAR, EVAL_Y
-    TRAIN_Y = 8
-    NORM_G = 4, NORM_GATE = 8           # batch_norm_bwd
+    TRAIN_X = 0, TRAIN_MEAN = 6, TRAIN_Y = 8, TRAIN_RNG, TRAIN_MASK                         # batch_norm_fwd
+    NORM_X = 0, NORM_MEAN = 2, NORM_G = 4, NORM_GATE = 8, NORM_MASK, NORM_EVAL = 3          # batch_norm_bwd
+    DROP_N = 0, DROP_INNER, DROP_RNG = 0, DROP_X, DROP_Y, DROP_DRAW                         # dropout
+    DROP_BACK_DRAW = 0, DROP_BACK_G, DROP_BACK_DX                                           # dropout_gradient
     POOL_X = 0, POOL_Y, POOL_INDEX
     POOL_BACK_INDEX = 1, POOL_DX, POOL_GATE
     VISIBLE = 2, HIDDEN                 # contrast_statistics; contrast_step has the weight in the place of its gradient
@@ -56,6 +60,7 @@ def fuse(Recording recording, kept, int split):
                 break
         else:
             i += 1              # nothing more to join to this call
+    split = dropouts_into_batch_norms(recording, kept, split, done)
     if split < 0:
         updates_into_products(recording, done)
     return done, split
@@ -245,6 +250,93 @@ def relu_gradient_into_max_pool(Recording recording, int i, kept):
 cdef bint is_relu_gradient(Recording recording, int i, int64_t count):
     cdef fn_call* call = &recording.calls[i].call
     return named(recording, i, b"unary_gradient") and call.size[UNARY_CODE] == RELU and call.size[UNARY_N] == count
+
+
+# ---- dropout behind batch norm, or behind the relu that is already part of it ----------------------------------------------
+
+cdef int dropouts_into_batch_norms(Recording recording, kept, int split, list done) except -2:
+    """Batch norm's passes do what dropout and its gradient would, and a mask of two bits per element says what the gradient needs:
+    neither the relu's output nor the draws again.  Returns where the split is now.
+    """
+    cdef int i = 0, k
+    cdef int64_t lanes, pieces
+    cdef fn_call* forward
+    cdef fn_call* back
+    cdef Place mask
+    while i + 1 < recording.count:
+        k = dropout_of(recording, i, kept) if i + 1 != split else -1
+        if k < 0:
+            i += 1
+            continue
+        forward, back = &recording.calls[k - 1].call, &recording.calls[i + 1].call
+        lanes = table.vector_bytes // (8 if forward.dtype == FN_F64 else 4)
+        mask.origin, mask.which, mask.offset, mask.pointer = INSIDE, len(recording.buffers), 0, NULL
+        pieces = (forward.size[NORM_CHANNELS] + FN_NORM_CHANNELS - 1) // FN_NORM_CHANNELS
+        recording.buffers.append([4 * forward.size[NORM_ROWS] * pieces * (FN_NORM_CHANNELS // lanes), k - 1, i + 1])
+        recording.starts.append(0)
+        forward.scalar[2], forward.scalar[3] = recording.calls[k].call.scalar[0], recording.calls[k].call.scalar[1]
+        forward.flops, forward.bytes = forward.flops + recording.calls[k].call.flops, forward.bytes + recording.calls[k].call.bytes
+        back.scalar[1] = recording.calls[i].call.scalar[1]
+        drop_buffer(recording, place_of(recording, k - 1, TRAIN_Y).which)
+        drop_buffer(recording, place_of(recording, k, DROP_DRAW).which)
+        drop_buffer(recording, place_of(recording, i, DROP_BACK_DX).which)
+        place_of(recording, k - 1, TRAIN_Y)[0] = place_of(recording, k, DROP_Y)[0]
+        place_of(recording, k - 1, TRAIN_RNG)[0] = place_of(recording, k, DROP_RNG)[0]
+        move_place(recording, &mask, k - 1, TRAIN_MASK)
+        move_place(recording, place_of(recording, i, DROP_BACK_G), i + 1, NORM_G)
+        move_place(recording, &mask, i + 1, NORM_MASK)
+        place_of(recording, i + 1, NORM_GATE).origin = ABSENT
+        back.slot[NORM_GATE] = NULL
+        remove(recording, i)
+        remove(recording, k)
+        split -= (i < split) + (k < split)
+        done.append("batch norm + dropout")
+        i -= 1
+    return split
+
+
+cdef int dropout_of(Recording recording, int i, kept) except -2:
+    """Call i, dropout's gradient, goes into that of a batch norm behind it: the dropout itself, that norm before it; or -1."""
+    cdef fn_call* call = &recording.calls[i].call
+    cdef fn_call* back = &recording.calls[i + 1].call
+    cdef fn_call* forward
+    cdef Place* r
+    cdef Place* draw = place_of(recording, i, DROP_BACK_DRAW)
+    cdef Place* gate = place_of(recording, i + 1, NORM_GATE)
+    cdef int k
+    cdef int64_t count = back.size[NORM_ROWS] * back.size[NORM_CHANNELS]
+    if not named(recording, i, b"dropout_gradient") or not named(recording, i + 1, b"batch_norm_bwd") or call.size[DROP_INNER] > 1:
+        return -1
+    if back.size[NORM_INNER] != 1 or back.size[NORM_EVAL] or call.size[DROP_N] != count or call.dtype != back.dtype:
+        return -1
+    if count * (8 if call.dtype == FN_F64 else 4) >= STREAM_BYTES:      # passes past the caches do not know a mask
+        return -1
+    if not passes_straight(recording, place_of(recording, i, DROP_BACK_DX), place_of(recording, i + 1, NORM_G), i, kept):
+        return -1
+    if draw.origin != INSIDE or draw.which in kept or readers(recording, draw.which) != 2:
+        return -1
+    k = recording.buffers[draw.which][1]
+    if k < 1 or not named(recording, k, b"dropout") or not named(recording, k - 1, b"batch_norm_fwd"):
+        return -1
+    forward, r = &recording.calls[k - 1].call, place_of(recording, k - 1, TRAIN_Y)
+    if not same(place_of(recording, k, DROP_DRAW), draw) or not same(r, place_of(recording, k, DROP_X)) or r.which in kept:
+        return -1
+    if not same(place_of(recording, k - 1, TRAIN_MEAN), place_of(recording, i + 1, NORM_MEAN)) or forward.dtype != call.dtype:
+        return -1
+    if forward.size[NORM_INNER] != 1 or forward.size[NORM_ROWS] * forward.size[NORM_CHANNELS] != count:
+        return -1
+    if forward.size[NORM_RELU]:
+        return k if same(r, gate) and readers(recording, r.which) == 3 else -1
+    return k if not gate.origin and readers(recording, r.which) == 2 else -1
+
+
+cdef int readers(Recording recording, int which):
+    """Slots of all calls that lie in that buffer."""
+    cdef int i, slot, found = 0
+    for i in range(recording.count):
+        for slot in range(recording.calls[i].call.kernel.slots):
+            found += place_of(recording, i, slot).origin == INSIDE and place_of(recording, i, slot).which == which
+    return found
 
 
 # ---- statistics of a Boltzmann machine and the weight's update by them ---------------------------------------------------

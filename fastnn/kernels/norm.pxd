@@ -1,9 +1,18 @@
 """What the normalisations share: their micro-kernels, and access to arrays of a call's dtype."""
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from fastnn.kernels.native cimport FN_F64, fn_call, table
 
 cdef extern from "fastnn.h" nogil:
+    enum: FN_NORM_CHANNELS
+    ctypedef struct fn_norm_dropout:
+        uint32_t* mask
+        const void* drawn
+        double factor
+        int64_t rows
+        int64_t row
+        int64_t column
+        int relu
     ctypedef struct fn_norm_table:
         void (*moment)(int64_t n, const void* x, double* moment) noexcept nogil
         void (*affine)(int64_t n, const void* x, double mean, double scale, double shift, void* y) noexcept nogil
@@ -14,10 +23,13 @@ cdef extern from "fastnn.h" nogil:
         void (*column_merge)(int64_t C, double seen, double count, const double* more, double* moment) noexcept nogil
         void (*column_affine)(int64_t rows, int64_t C, int64_t n, const void* x, const void* mean, const void* scale,
                               const void* shift, int relu, int stream, void* y) noexcept nogil
-        void (*column_sums)(int64_t rows, int64_t C, int64_t n, const void* g, const void* gate, const void* x, const void* mean,
-                            double* sums) noexcept nogil
-        void (*column_affine_bwd)(int64_t rows, int64_t C, int64_t n, const void* g, const void* gate, const void* x, const void* mean,
-                                  const void* a, const void* b, const void* c, int stream, void* dx) noexcept nogil
+        void (*column_dropout)(int64_t rows, int64_t C, int64_t n, const void* x, const void* mean, const void* scale,
+                               const void* shift, const fn_norm_dropout* dropout, void* y) noexcept nogil
+        void (*column_sums)(int64_t rows, int64_t C, int64_t n, const void* g, const void* gate, const fn_norm_dropout* dropout,
+                            const void* x, const void* mean, double* sums) noexcept nogil
+        void (*column_affine_bwd)(int64_t rows, int64_t C, int64_t n, const void* g, const void* gate, const fn_norm_dropout* dropout,
+                                  const void* x, const void* mean, const void* a, const void* b, const void* c, int stream,
+                                  void* dx) noexcept nogil
         void (*layer)(int rms, int64_t rows, int64_t n, double eps, const void* x, const void* w, const void* b, void* y,
                       void* mean, void* rstd) noexcept nogil
         void (*layer_bwd)(int rms, int64_t rows, int64_t n, const void* x, const void* w, const void* mean,

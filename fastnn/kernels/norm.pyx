@@ -6,20 +6,23 @@ scratch, merged in block order; a single block is cut by columns instead.  Layer
 is on its own; the gradients of weight and bias are partial sums of at most 32 blocks of rows.
 """
 from libc.math cimport sqrt
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, threads_for, threads_now
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for, threads_now
+from fastnn.kernels.random cimport fn_random_table, fn_take_groups, random_tables
 from fastnn.kernels.stage cimport STREAM_BYTES, make_result
 
 cdef enum:
-    CHANNELS = 64               # of a piece of a matrix that is one block of rows: whole strips of the micro-kernels
     BATCH_RELU = 4              # size[BATCH_RELU] of batch_norm_fwd and batch_norm_eval_fwd
+    DRAWS_FROM = 9, MASK        # slots of batch_norm_fwd
+    MASK_BACK = 9               # of batch_norm_bwd
 
-# size = N, C, inner, cumulative?, relu?; scalar = eps, momentum.  inner == 1: rows of C channels; only these know a relu.
+# size = N, C, inner, cumulative?, relu?; scalar = eps, momentum.  inner == 1: rows of C channels; only these know a relu, and
+# in plans dropout behind it (rng is there): scalar[2:] = probability, factor of what is kept; y is then what dropout makes.
 cdef fn_kernel batch_norm_fwd, batch_norm_eval_fwd
 # size = N, C, inner, eval?; scalar = eps.  In eval `rstd` holds the running variance.  gate: the output of the forward
-# call's relu, or absent (inner == 1 only).
+# call's relu, or absent (inner == 1 only).  mask: that of the forward call's dropout and relu; scalar[1] = factor.
 cdef fn_kernel batch_norm_bwd
 # size = rows, n, rms?; scalar = eps.
 cdef fn_kernel layer_norm_fwd, layer_norm_bwd
@@ -36,6 +39,9 @@ cdef struct Batch:
     bint large                  # inner == 1: results go past the caches
     double* partial             # inner == 1: per block double[2][C]
     void* coefficients          # inner == 1: rows of C values in the call's dtype
+    fn_norm_dropout dropout     # of the whole matrix, in plans: mask is NULL without one
+    int64_t groups              # of draws
+    uint64_t key, group
 
 cdef Batch batch_of(fn_call* call) noexcept nogil:
     cdef Batch b
@@ -47,16 +53,28 @@ cdef Batch batch_of(fn_call* call) noexcept nogil:
     b.large = b.N * b.C * (8 if call.dtype == FN_F64 else 4) >= STREAM_BYTES
     b.partial = <double*>call.scratch
     b.coefficients = <char*>call.scratch + (b.blocks * 2 * b.C * 8 if b.inner == 1 else 0)
+    b.dropout.mask, b.groups = NULL, 0
     return b
 
 cdef inline int64_t second_time(const Batch* b, int64_t block) noexcept nogil:
     """The second pass over a large map runs backwards: what was read last is still in the cache."""
     return b.blocks - 1 - block if b.large else block
 
+cdef inline const fn_random_table* draws(const fn_call* call) noexcept nogil:
+    return (<const random_tables*>table).random[1 if call.dtype == FN_F64 else 0]
+
+cdef inline int64_t groups_of(const fn_call* call) noexcept nogil:
+    """Groups of draws that dropout of the whole matrix takes."""
+    return blocks_of(call.size[0] * call.size[1], draws(call).per_group_dropout)
+
 cdef int64_t batch_scratch(const fn_call* call) noexcept nogil:
     """Partial sums of every block of rows, and four coefficients per channel."""
     cdef int64_t C = call.size[1]
     return (blocks_of(call.size[0], rows_per_block(C)) * 2 + 4) * C * 8 if call.size[2] == 1 else 0
+
+cdef int64_t batch_norm_scratch(const fn_call* call) noexcept nogil:
+    """And the draws of dropout, with a word behind them."""
+    return batch_scratch(call) + (groups_of(call) * draws(call).per_group_dropout // 8 + 8 if call.slot[DRAWS_FROM] != NULL else 0)
 
 cdef inline void merge(double* moment, double seen, double count, double mean, double squares) noexcept nogil:
     """Chan's rule: join the moment of `count` more values to that of `seen`."""
@@ -93,9 +111,17 @@ cdef void batch_channel(void* context, int64_t c, int worker) noexcept nogil:
         kernels(call).affine(b.inner, at(call, call.slot[0], first), moment[0], rstd * get(call, call.slot[1], c, 1),
                              get(call, call.slot[2], c, 0), at(call, call.slot[8], first))
 
+cdef void draw(const Batch* b, int64_t part, int64_t parts) noexcept nogil:
+    """A share of dropout's draws; who draws what does not matter."""
+    cdef int64_t first = b.groups * part // parts, words = draws(b.call).per_group_dropout // 64
+    if b.groups:
+        draws(b.call).keep_bits(b.key, b.group + first, b.groups * (part + 1) // parts - first, b.call.scalar[2],
+                                <uint64_t*>b.dropout.drawn + first * words)
+
 cdef void column_moment_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Batch* b = <Batch*>context
     cdef int64_t first = block * b.span
+    draw(b, block, b.blocks)
     kernels(b.call).column_moment(min(b.span, b.N - first), b.C, b.C, at(b.call, b.call.slot[0], first * b.C),
                                   b.partial + block * 2 * b.C)
 
@@ -104,6 +130,14 @@ cdef void normalise(const Batch* b, int64_t row, int64_t rows, int64_t column, i
     cdef fn_call* call = b.call
     cdef void* y = call.slot[8] if call.kernel == &batch_norm_fwd else call.slot[5]
     cdef int64_t first = row * b.C + column
+    cdef fn_norm_dropout dropout
+    if b.dropout.mask != NULL:
+        dropout = b.dropout
+        dropout.row, dropout.column = row, column
+        kernels(call).column_dropout(rows, b.C, n, at(call, call.slot[0], first), at(call, b.coefficients, column),
+                                     at(call, b.coefficients, b.C + column), at(call, b.coefficients, 2 * b.C + column), &dropout,
+                                     at(call, y, first))
+        return
     kernels(call).column_affine(rows, b.C, n, at(call, call.slot[0], first), at(call, b.coefficients, column),
                                 at(call, b.coefficients, b.C + column), at(call, b.coefficients, 2 * b.C + column),
                                 <int>call.size[BATCH_RELU], b.large, at(call, y, first))
@@ -124,20 +158,44 @@ cdef void finish_columns(const Batch* b, int64_t first, int64_t stop) noexcept n
         put(call, b.coefficients, b.C + c, rstd * get(call, call.slot[1], c, 1))
         put(call, b.coefficients, 2 * b.C + c, get(call, call.slot[2], c, 0))
 
-cdef void column_piece(void* context, int64_t piece, int worker) noexcept nogil:
-    """All there is to do for some channels."""
+cdef void column_statistics(void* context, int64_t piece, int worker) noexcept nogil:
     cdef Batch* b = <Batch*>context
-    cdef int64_t first = piece * CHANNELS, n = min(CHANNELS, b.C - first)
+    cdef int64_t first = piece * FN_NORM_CHANNELS, n = min(FN_NORM_CHANNELS, b.C - first)
+    draw(b, piece, blocks_of(b.C, FN_NORM_CHANNELS))
     kernels(b.call).column_moment(b.N, b.C, n, at(b.call, b.call.slot[0], first), b.partial + first)
     finish_columns(b, first, first + n)
-    normalise(b, 0, b.N, first, n)
+
+cdef void column_results(void* context, int64_t piece, int worker) noexcept nogil:
+    cdef Batch* b = <Batch*>context
+    normalise(b, 0, b.N, piece * FN_NORM_CHANNELS, min(FN_NORM_CHANNELS, b.C - piece * FN_NORM_CHANNELS))
+
+cdef void column_piece(void* context, int64_t piece, int worker) noexcept nogil:
+    """All there is to do for some channels."""
+    column_statistics(context, piece, worker)
+    column_results(context, piece, worker)
+
+cdef void begin_dropout(Batch* b) noexcept nogil:
+    """Claim the draws; the call's scratch holds them behind what else lies there."""
+    cdef fn_call* call = b.call
+    cdef uint64_t* rng = <uint64_t*>call.slot[DRAWS_FROM]
+    if rng == NULL:
+        return
+    b.groups = groups_of(call)
+    b.key, b.group = rng[0], fn_take_groups(rng, <uint64_t>b.groups)
+    b.dropout.mask, b.dropout.drawn = <uint32_t*>call.slot[MASK], <char*>call.scratch + batch_scratch(call)
+    b.dropout.rows, b.dropout.factor, b.dropout.relu = b.N, call.scalar[3], <int>call.size[BATCH_RELU]
 
 cdef void batch_columns(Batch* b) noexcept nogil:
     cdef fn_call* call = b.call
-    cdef int64_t k
+    cdef int64_t k, pieces = blocks_of(b.C, FN_NORM_CHANNELS)
     cdef int threads = threads_now(call)
-    if b.blocks == 1:
-        parallel(blocks_of(b.C, CHANNELS), threads, column_piece, b)
+    begin_dropout(b)
+    if b.blocks == 1 and b.groups == 0:
+        parallel(pieces, threads, column_piece, b)
+        return
+    if b.blocks == 1:                   # a row's draws belong to several pieces
+        parallel(pieces, threads, column_statistics, b)
+        parallel(pieces, threads, column_results, b)
         return
     parallel(b.blocks, threads, column_moment_block, b)
     for k in range(1, b.blocks):
@@ -227,19 +285,30 @@ cdef void batch_channel_bwd(void* context, int64_t c, int worker) noexcept nogil
         kernels(call).affine_bwd(b.inner, at(call, call.slot[4], first), at(call, call.slot[0], first), mean,
                                  s.a, s.b, s.c, at(call, call.slot[5], first))
 
+cdef fn_norm_dropout dropout_at(const Batch* b, int64_t row, int64_t column) noexcept nogil:
+    cdef fn_norm_dropout dropout
+    memset(&dropout, 0, sizeof(dropout))
+    dropout.mask, dropout.factor = <uint32_t*>b.call.slot[MASK_BACK], b.call.scalar[1]
+    dropout.rows, dropout.row, dropout.column = b.N, row, column
+    return dropout
+
 cdef void sum_columns(const Batch* b, int64_t row, int64_t rows, int64_t column, int64_t n, double* sums) noexcept nogil:
     cdef fn_call* call = b.call
     cdef int64_t first = row * b.C + column
-    kernels(call).column_sums(rows, b.C, n, at(call, call.slot[4], first), at(call, call.slot[8], first), at(call, call.slot[0], first),
+    cdef fn_norm_dropout dropout = dropout_at(b, row, column)
+    kernels(call).column_sums(rows, b.C, n, at(call, call.slot[4], first), at(call, call.slot[8], first),
+                              NULL if dropout.mask == NULL else &dropout, at(call, call.slot[0], first),
                               at(call, call.slot[2], column), sums)
 
 cdef void slope_columns(const Batch* b, int64_t row, int64_t rows, int64_t column, int64_t n) noexcept nogil:
     cdef fn_call* call = b.call
     cdef int64_t first = row * b.C + column
+    cdef fn_norm_dropout dropout = dropout_at(b, row, column)
     if call.slot[5] == NULL:
         return
     kernels(call).column_affine_bwd(rows, b.C, n, at(call, call.slot[4], first), at(call, call.slot[8], first),
-                                    at(call, call.slot[0], first), at(call, call.slot[2], column), at(call, b.coefficients, column),
+                                    NULL if dropout.mask == NULL else &dropout, at(call, call.slot[0], first),
+                                    at(call, call.slot[2], column), at(call, b.coefficients, column),
                                     at(call, b.coefficients, b.C + column), at(call, b.coefficients, 2 * b.C + column), b.large,
                                     at(call, call.slot[5], first))
 
@@ -267,7 +336,7 @@ cdef void finish_gradients(const Batch* b, int64_t first, int64_t stop) noexcept
 cdef void column_bwd_piece(void* context, int64_t piece, int worker) noexcept nogil:
     """All there is to do for some channels."""
     cdef Batch* b = <Batch*>context
-    cdef int64_t first = piece * CHANNELS, n = min(CHANNELS, b.C - first)
+    cdef int64_t first = piece * FN_NORM_CHANNELS, n = min(FN_NORM_CHANNELS, b.C - first)
     sum_columns(b, 0, b.N, first, n, b.partial + first)
     finish_gradients(b, first, first + n)
     slope_columns(b, 0, b.N, first, n)
@@ -281,7 +350,7 @@ cdef void batch_norm_bwd_run(fn_call* call) noexcept nogil:
         parallel(b.C, threads, batch_channel_bwd, &b)
         return
     if b.blocks == 1:
-        parallel(blocks_of(b.C, CHANNELS), threads, column_bwd_piece, &b)
+        parallel(blocks_of(b.C, FN_NORM_CHANNELS), threads, column_bwd_piece, &b)
         return
     parallel(b.blocks, threads, column_sums_block, &b)
     for k in range(1, b.blocks):
@@ -364,11 +433,11 @@ cdef void local_response_norm_bwd_run(fn_call* call) noexcept nogil:
 
 
 declare(&batch_norm_fwd, "batch_norm_fwd",
-        "x:in w:in b:in running_mean:state running_var:state tracked:state mean:out rstd:out y:out", batch_norm_run,
-        batch_scratch)
+        "x:in w:in b:in running_mean:state running_var:state tracked:state mean:out rstd:out y:out rng:state mask:out",
+        batch_norm_run, batch_norm_scratch)
 declare(&batch_norm_eval_fwd, "batch_norm_eval_fwd", "x:in w:in b:in mean:in var:in y:out", batch_norm_eval_run,
         batch_scratch)
-declare(&batch_norm_bwd, "batch_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out gate:in",
+declare(&batch_norm_bwd, "batch_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out gate:in mask:in",
         batch_norm_bwd_run, batch_scratch)
 declare(&layer_norm_fwd, "layer_norm_fwd", "x:in w:in b:in mean:out rstd:out y:out", layer_norm_run, NULL)
 declare(&layer_norm_bwd, "layer_norm_bwd", "x:in w:in mean:in rstd:in g:in dx:out dw:out db:out", layer_norm_bwd_run,

@@ -97,7 +97,7 @@ cdef void first_pass(void* context, int64_t unit, int worker) noexcept nogil:
     if not is_backward(call):
         kernels(call).column_moment(rows, s.C, s.C, at(call, call.slot[0], first), partial_of(s, n, block))
         return
-    kernels(call).column_sums(rows, s.C, s.C, at(call, call.slot[4], first), NULL, at(call, call.slot[0], first),
+    kernels(call).column_sums(rows, s.C, s.C, at(call, call.slot[4], first), NULL, NULL, at(call, call.slot[0], first),
                               coefficient(s, n, 0), partial_of(s, n, block))
 
 cdef void last_pass(void* context, int64_t unit, int worker) noexcept nogil:
@@ -110,7 +110,7 @@ cdef void last_pass(void* context, int64_t unit, int worker) noexcept nogil:
         kernels(call).column_affine(rows, s.C, s.C, at(call, call.slot[0], first), coefficient(s, n, 0), coefficient(s, n, 1),
                                     coefficient(s, n, 2), 0, s.large, at(call, call.slot[6], first))
     elif call.slot[5] != NULL:
-        kernels(call).column_affine_bwd(rows, s.C, s.C, at(call, call.slot[4], first), NULL, at(call, call.slot[0], first),
+        kernels(call).column_affine_bwd(rows, s.C, s.C, at(call, call.slot[4], first), NULL, NULL, at(call, call.slot[0], first),
                                         coefficient(s, n, 0), coefficient(s, n, 1), coefficient(s, n, 2), coefficient(s, n, 3),
                                         s.large, at(call, call.slot[5], first))
 

@@ -6,32 +6,7 @@ matter.  Dropout keeps no mask: slot `draw` remembers key and counter, and the g
 """
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from fastnn.kernels.native cimport (FN_F64, FN_OUTSIDE_UNIT_INTERVAL, declare, fn_call, fn_kernel, parallel, table,
-                                    threads_now)
-
-cdef extern from *:
-    """
-    /* Several threads may draw from one generator: each gets groups of its own. */
-    static inline uint64_t fn_take_groups(uint64_t *rng, uint64_t groups) {
-        return __atomic_fetch_add(&rng[1], groups, __ATOMIC_RELAXED);
-    }
-    """
-    uint64_t fn_take_groups(uint64_t* rng, uint64_t groups) noexcept nogil
-
-cdef extern from "fastnn.h" nogil:
-    ctypedef struct fn_random_table:
-        int per_group
-        int per_group_dropout
-        void (*uniform)(uint64_t key, uint64_t group, int64_t n, void* y) noexcept nogil
-        void (*normal)(uint64_t key, uint64_t group, int64_t n, double mean, double std, void* y) noexcept nogil
-        int (*bernoulli)(uint64_t key, uint64_t group, int64_t n, const void* p, void* y) noexcept nogil
-        void (*dropout)(uint64_t key, uint64_t group, int64_t n, double p, double a, const void* x, void* y) noexcept nogil
-        void (*dropout_shift)(uint64_t key, uint64_t group, int64_t n, double p, double a, double b, double c,
-                              const void* x, void* y) noexcept nogil
-        void (*keep)(uint64_t key, uint64_t group, int64_t n, double p, uint8_t* y) noexcept nogil
-        void (*scale)(int64_t n, double a, double b, const void* x, void* y) noexcept nogil
-    ctypedef struct tables "fn_table":
-        const fn_random_table* random[2]
+from fastnn.kernels.native cimport FN_F64, FN_OUTSIDE_UNIT_INTERVAL, declare, fn_call, fn_kernel, parallel, table, threads_now
 
 # Elements of a block: a whole number of groups, 2 to 6 us of drawing.
 cdef enum: BLOCK = 8192
@@ -52,7 +27,7 @@ cdef struct Draw:
 cdef Draw begin_draw(fn_call* call) noexcept nogil:
     cdef Draw d
     d.call = call
-    d.kernels = (<const tables*>table).random[1 if call.dtype == FN_F64 else 0]
+    d.kernels = (<const random_tables*>table).random[1 if call.dtype == FN_F64 else 0]
     d.n, d.inner = call.size[0], max(call.size[1], 1)
     d.span = BLOCK
     d.per_group = d.kernels.per_group
