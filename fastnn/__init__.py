@@ -10,6 +10,9 @@ from fastnn.autograd import enable_grad as enable_grad
 from fastnn.autograd import inference_mode as inference_mode
 from fastnn.autograd import no_grad as no_grad
 from fastnn.autograd import set_grad_enabled as set_grad_enabled
+from fastnn.core.device import accelerator as accelerator
+from fastnn.core.device import cuda as cuda
+from fastnn.core.device import device as device
 from fastnn.core.grad_mode import is_grad_enabled as is_grad_enabled
 from fastnn.core.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from fastnn.core.tensor import Size as Size
@@ -27,7 +30,10 @@ from fastnn.version import __version__ as __version__
 # dtypes are NumPy's; after the imports, because four of the names hide builtins from here on.
 float32, float64 = _np.dtype(_np.float32), _np.dtype(_np.float64)
 int64, int32, uint8, bool = _np.dtype(_np.int64), _np.dtype(_np.int32), _np.dtype(_np.uint8), _np.dtype(_np.bool_)
-float, double, long, int = float32, float64, int64, int32
+float16, int16, int8 = _np.dtype(_np.float16), _np.dtype(_np.int16), _np.dtype(_np.int8)
+float, double, half, long, int, short = float32, float64, float16, int64, int32, int16
+dtype, finfo, iinfo = _np.dtype, _np.finfo, _np.iinfo
+inf, nan, pi, e, newaxis = _np.inf, _np.nan, _np.pi, _np.e, None
 
 from fastnn import nn as nn
 

@@ -1,3 +1,5 @@
+import builtins
+
 import numpy as np
 
 from fastnn import autograd as autograd
@@ -12,6 +14,9 @@ from fastnn.autograd import inference_mode as inference_mode
 from fastnn.autograd import no_grad as no_grad
 from fastnn.autograd import set_grad_enabled as set_grad_enabled
 from fastnn.compiling import compile as compile
+from fastnn.core.device import accelerator as accelerator
+from fastnn.core.device import cuda as cuda
+from fastnn.core.device import device as device
 from fastnn.core.grad_mode import is_grad_enabled as is_grad_enabled
 from fastnn.core.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from fastnn.core.tensor import Size as Size
@@ -38,3 +43,16 @@ float: np.dtype[np.float32]
 double: np.dtype[np.float64]
 long: np.dtype[np.int64]
 int: np.dtype[np.int32]
+float16: np.dtype[np.float16]
+half: np.dtype[np.float16]
+int16: np.dtype[np.int16]
+short: np.dtype[np.int16]
+int8: np.dtype[np.int8]
+dtype = np.dtype
+finfo = np.finfo
+iinfo = np.iinfo
+inf: builtins.float
+nan: builtins.float
+pi: builtins.float
+e: builtins.float
+newaxis: None

@@ -6,6 +6,7 @@ from typing import Any, Self, overload
 
 from numpy.typing import ArrayLike, DTypeLike
 
+from fastnn.core.device import device
 from fastnn.core.hooks import RemovableHook
 from fastnn.core.size import Size as Size
 from fastnn.core.tape import Leaf, Node
@@ -55,7 +56,7 @@ class Tensor:
     @property
     def dtype(self) -> DType: ...
     @property
-    def device(self) -> str: ...
+    def device(self) -> device: ...
     @property
     def itemsize(self) -> _int: ...
     @property
@@ -171,6 +172,7 @@ class Tensor:
 
     # ---- conversions
     def float(self, memory_format: object = None) -> Tensor: ...
+    def half(self, memory_format: object = None) -> Tensor: ...
     def double(self, memory_format: object = None) -> Tensor: ...
     def long(self, memory_format: object = None) -> Tensor: ...
     def int(self, memory_format: object = None) -> Tensor: ...
@@ -237,6 +239,7 @@ class Tensor:
     select = indexing.select
     narrow = indexing.narrow
     # ---- ops/gather
+    unfold = gather_ops.windows
     gather = gather_ops.gather
     take_along_dim = gather_ops.take_along_dim
     scatter = gather_ops.scatter

@@ -12,10 +12,13 @@ from fastnn.core.launch cimport current_recorder, recorder_listens
 from fastnn.core.storage cimport Storage, storage_of
 from fastnn.core.tape cimport Leaf, Node, add, copy, grad_enabled, next_sequence, set_wrapper
 
+from fastnn.core.device import device
 from fastnn.core.hooks import RemovableHook
 from fastnn.core.size import Size
 
 np.import_array()
+
+CPU = device("cpu")
 
 cdef extern from "Python.h":
     void PyType_Modified(type t)
@@ -77,7 +80,7 @@ cdef class Tensor:
 
     @property
     def device(self):
-        return "cpu"
+        return CPU
 
     @property
     def itemsize(self):

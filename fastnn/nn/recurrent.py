@@ -34,6 +34,11 @@ def empty_parameter(shape: tuple[int, ...], dtype: DType) -> Parameter:
     return Parameter(from_array(new_array(shape[::-1], dtype).T))
 
 
+def _no_projection(proj_size):
+    if proj_size:
+        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+
+
 class RNNBase(Module):
     """What RNN, LSTM and GRU share: parameters by layer and direction, checks, and the walk over layers."""
 
@@ -253,7 +258,8 @@ class RNN(RNNBase):
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
                  bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
-                 device: Device = None, dtype: DTypeArgument = None) -> None:
+                 device: Device = None, dtype: DTypeArgument = None, *, proj_size: int = 0) -> None:
+        _no_projection(proj_size)
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         self.nonlinearity = nonlinearity
@@ -286,7 +292,8 @@ class GRU(RNNBase):
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device: Device = None,
-                 dtype: DTypeArgument = None) -> None:
+                 dtype: DTypeArgument = None, *, proj_size: int = 0) -> None:
+        _no_projection(proj_size)
         super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
 
 

@@ -250,7 +250,8 @@ def zero_(Tensor input):
 for name, function in {
         "clone": clone, "contiguous": in_c_order, "to": to, "type": type_, "type_as": type_as, "cpu": cpu, "cuda": cuda,
         "copy_": copy_, "fill_": fill_, "zero_": zero_, "float": make_conversion("float", FLOAT32),
-        "double": make_conversion("double", FLOAT64), "long": make_conversion("long", INT64),
+        "double": make_conversion("double", FLOAT64), "half": make_conversion("half", np.dtype(np.float16)),
+        "long": make_conversion("long", INT64),
         "int": make_conversion("int", np.dtype(np.int32)), "short": make_conversion("short", np.dtype(np.int16)),
         "char": make_conversion("char", np.dtype(np.int8)), "byte": make_conversion("byte", np.dtype(np.uint8)),
         "bool": make_conversion("bool", np.dtype(np.bool_)), "astype": to}.items():

@@ -78,11 +78,23 @@ def _nested(data):
         array = np.asarray(data)
     except ValueError:
         raise ValueError("expected sequences of equal length at every depth") from None
-    if array.dtype.kind == "O" or array.dtype.kind in "US":
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if array.dtype.kind in "OUS":
+        _refuse(data)
     if array.size == 0 and array.dtype == np.float64:
         array = array.astype(get_default_dtype())
     return array
+
+
+def _refuse(data):
+    """Raise torch's kind of error for what is no number."""
+    nested = isinstance(data, list | tuple)
+    first = data
+    while isinstance(first, list | tuple) and first:
+        first = next((item for item in first if isinstance(item, list | tuple | str | bytes) or not np.isscalar(item)), first[0])
+    if isinstance(first, str | bytes):
+        raise (ValueError if nested else TypeError)(f"too many dimensions '{type(first).__name__}'" if nested
+                                                    else f"new(): invalid data type '{type(first).__name__}'")
+    raise RuntimeError(f"Could not infer dtype of {type(first).__name__}")
 
 
 def tensor(data: Any, *, dtype: DTypeArgument = None, device: Device = None, requires_grad: bool = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
-from fastnn.ops.host import change, compute, result, tensor_of
+from fastnn.ops.host import change, compute, result, tensor_of, view
 from fastnn.ops.promotion import number_in, type_name
 from fastnn.ops.shape import normalize_axis
 
@@ -351,6 +351,35 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
+def windows(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """All slices of `size` along an axis, `step` apart, on a new last axis: a view."""
+    x = tensor_of(input)
+    axis = normalize_axis(dimension, x.ndim)
+    array = x.array if x.ndim else x.array.reshape(1)
+    length = array.shape[axis]
+    if size < 0 or size > length:
+        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    count = (length - size) // step + 1
+    shape, strides = list(array.shape), list(array.strides)
+    shape[axis], pace = count, strides[axis]
+    strides[axis] = pace * step
+    seen = np.lib.stride_tricks.as_strided(array, (*shape, size), (*strides, pace), writeable=array.flags.writeable)
+    if not x.ndim:
+        seen = seen[0]
+
+    def rule(grad):
+        dx = np.zeros(array.shape, grad.dtype)
+        lines = np.moveaxis(dx, axis, -1)
+        g = np.moveaxis(grad if x.ndim else grad[None], axis, -2)
+        for i in range(size):       # within one place of the window nothing overlaps
+            lines[..., i:i + (count - 1) * step + 1:step] += g[..., i]
+        return dx.reshape(x.shape)
+    return view("unfold", x, seen, rule)
+
+
+install("unfold", windows)
 for _function in (gather, take_along_dim, scatter, scatter_add, scatter_reduce, index_select, index_add, index_copy, index_fill,
                   index_put, index_put_, masked_fill, masked_select, masked_scatter, take, nonzero, argwhere):
     install(_function.__name__, _function)

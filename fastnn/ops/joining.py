@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core.tensor import Size, install
+from fastnn.ops.aliases import accept_numpy_names
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.pieces import join
 from fastnn.ops.promotion import result_dtype
@@ -26,7 +27,7 @@ __all__ = ["block_diag", "broadcast_tensors", "cartesian_prod", "cat", "chunk", 
 def _tensors(tensors, name):
     found = [tensor_of(t) for t in tensors]
     if not found:
-        raise RuntimeError(f"{name}: expected a non-empty list of Tensors")
+        raise (ValueError if name == "cat" else RuntimeError)(f"{name}: expected a non-empty list of Tensors")
     return found
 
 
@@ -317,9 +318,11 @@ def block_diag(*tensors: Tensor) -> Tensor:
     return cat(rows, 0)
 
 
+accept_numpy_names(globals(), "cat stack")
 concat = concatenate = cat
 row_stack = vstack
 
+accept_numpy_names(globals(), "split chunk tensor_split unbind roll repeat_interleave")
 for _function in (split, chunk, tensor_split, unbind, repeat, tile, repeat_interleave, flip, fliplr, flipud, roll, rot90, hsplit,
                   vsplit, dsplit):
     install(_function.__name__, _function)

@@ -184,7 +184,7 @@ def sum_host(a, axes, keepdim, scale):
     return np.asarray(a.sum(axis=axes, keepdims=keepdim) * np.asarray(scale, a.dtype))
 
 
-def sum(input, dim=None, bint keepdim=False, *, dtype=None, axis=None):
+def sum(input, dim=None, bint keepdim=False, *, dtype=None, axis=None, bint keepdims=False):
     """Sum over axes (default all).  Integers and bools sum to int64.
 
     Parameters
@@ -203,6 +203,7 @@ def sum(input, dim=None, bint keepdim=False, *, dtype=None, axis=None):
     """
     cdef Tensor x = as_tensor(input)
     cdef Axes axes
+    keepdim = keepdim or keepdims
     read_axes(&axes, axis if dim is None else dim, np.PyArray_NDIM(x.array), keepdim)
     if dtype is not None:
         x = convert(x, dtype)
@@ -218,12 +219,13 @@ def integer_sum(a, axes, keepdim, dtype):
     return a.sum(axis=axes, keepdims=keepdim, dtype=dtype)
 
 
-def mean(input, dim=None, bint keepdim=False, *, dtype=None, axis=None):
+def mean(input, dim=None, bint keepdim=False, *, dtype=None, axis=None, bint keepdims=False):
     """Mean over axes (default all); needs a float dtype."""
     cdef Tensor x = as_tensor(input)
     cdef Axes axes
     cdef int i
     cdef double n = 1
+    keepdim = keepdim or keepdims
     read_axes(&axes, axis if dim is None else dim, np.PyArray_NDIM(x.array), keepdim)
     if dtype is not None:
         x = convert(x, dtype)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
+from fastnn.ops.aliases import accept_numpy_names
 from fastnn.ops.host import compute, keeps_output, result, tensor_of
 from fastnn.ops.promotion import INT64, computed_dtype, result_type, type_name, unsupported
 from fastnn.ops.reduce import extreme_array, mean, reduce_array, sum
@@ -392,6 +393,9 @@ def histc(input: Tensor, bins: int = 100, min: Number = 0, max: Number = 0) -> T
     return result("histc", np.histogram(a, bins, (low, high))[0].astype(a.dtype), None)
 
 
+accept_numpy_names(globals(), "nansum nanmean prod var std var_mean std_mean norm max "
+                   "min amax amin aminmax argmax argmin any all count_nonzero logsumexp")
 for _function in (nansum, nanmean, prod, var, std, norm, dist, max, min, amax, amin, aminmax, argmax, argmin,
                   any, all, count_nonzero, bincount, histc):
     install(_function.__name__, _function)
+install("logsumexp", logsumexp)

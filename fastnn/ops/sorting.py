@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
+from fastnn.ops.aliases import accept_numpy_names
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.joining import cat
 from fastnn.ops.promotion import INT64, computed_dtype, require_tensors, unsupported
@@ -358,6 +359,8 @@ def bucketize(input: Operand, boundaries: Tensor, *, out_int32: bool = False, ri
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
+accept_numpy_names(globals(), "sort argsort topk kthvalue median nanmedian mode "
+                   "quantile cumsum cumprod logcumsumexp cummax cummin diff")
 for _function in (sort, argsort, msort, topk, kthvalue, median, nanmedian, mode, quantile, cumsum, cumprod, logcumsumexp, cummax,
                   cummin, diff, unique, unique_consecutive):
     install(_function.__name__, _function)
