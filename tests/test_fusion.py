@@ -131,6 +131,17 @@ def test_large_gradients_pass_joined_dropout():
     assert np.isnan(runs[0][1]["body.0.weight"]).any()
 
 
+@pytest.mark.parametrize("rows", [40, 3000])
+def test_batch_norm_gradient_takes_the_place_of_what_arrives(rows):
+    def make():
+        return nn.Sequential(nn.Linear(20, 33), nn.BatchNorm1d(33), nn.Linear(33, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Linear(30, 5))
+    runs = [train(make, images(shape=(rows, 20)), c) for c in (False, True)]
+    assert_equal_runs(*runs)
+    calls = [line for line in runs[1][2].explain().splitlines() if "batch_norm_bwd" in line]
+    places = [dict(word.split("=") for word in line.split() if word.startswith(("g=", "dx="))) for line in calls]
+    assert len(places) == 2 and all(p["g"] == p["dx"] for p in places), calls
+
+
 class DroppedTwice(nn.Module):
     """The relu's output or the dropout's input has another reader."""
 

@@ -32,7 +32,7 @@ cdef enum:
     NORM_ROWS = 0, NORM_CHANNELS, NORM_INNER, NORM_RELU = 4
     EVAL_X = 0, EVAL_WEIGHT, EVAL_BIAS, EVAL_MEAN, EVAL_VAR, EVAL_Y
     TRAIN_X = 0, TRAIN_MEAN = 6, TRAIN_Y = 8, TRAIN_RNG, TRAIN_MASK                         # batch_norm_fwd
-    NORM_X = 0, NORM_MEAN = 2, NORM_G = 4, NORM_GATE = 8, NORM_MASK, NORM_EVAL = 3          # batch_norm_bwd
+    NORM_X = 0, NORM_MEAN = 2, NORM_G = 4, NORM_DX, NORM_GATE = 8, NORM_MASK, NORM_EVAL = 3          # batch_norm_bwd
     DROP_N = 0, DROP_INNER, DROP_RNG = 0, DROP_X, DROP_Y, DROP_DRAW                         # dropout
     DROP_BACK_DRAW = 0, DROP_BACK_G, DROP_BACK_DX                                           # dropout_gradient
     POOL_X = 0, POOL_Y, POOL_INDEX
@@ -61,6 +61,7 @@ def fuse(Recording recording, kept, int split):
         else:
             i += 1              # nothing more to join to this call
     split = dropouts_into_batch_norms(recording, kept, split, done)
+    batch_norm_gradients_in_place(recording, kept)
     if split < 0:
         updates_into_products(recording, done)
     return done, split
@@ -328,6 +329,29 @@ cdef int dropout_of(Recording recording, int i, kept) except -2:
     if forward.size[NORM_RELU]:
         return k if same(r, gate) and readers(recording, r.which) == 3 else -1
     return k if not gate.origin and readers(recording, r.which) == 2 else -1
+
+
+cdef int batch_norm_gradients_in_place(Recording recording, kept) except -1:
+    """dx of a batch norm over rows takes the memory of g, if nobody reads g afterwards: it is in a cache already."""
+    cdef int i, j, slot
+    cdef Place* g
+    cdef Place dx
+    for i in range(recording.count):
+        if not named(recording, i, b"batch_norm_bwd") or recording.calls[i].call.size[NORM_INNER] != 1:
+            continue
+        g, dx = place_of(recording, i, NORM_G), place_of(recording, i, NORM_DX)[0]
+        if g.origin != INSIDE or dx.origin != INSIDE or g.offset or dx.offset or g.which == dx.which:
+            continue
+        before, after = recording.buffers[g.which], recording.buffers[dx.which]
+        if before[2] != i or after[1] != i or before[0] != after[0] or g.which in kept or dx.which in kept:
+            continue
+        for j in range(i, recording.count):
+            for slot in range(recording.calls[j].call.kernel.slots):
+                if place_of(recording, j, slot).origin == INSIDE and place_of(recording, j, slot).which == dx.which:
+                    place_of(recording, j, slot).which = g.which
+        before[2] = after[2]
+        drop_buffer(recording, dx.which)
+    return 0
 
 
 cdef int readers(Recording recording, int which):
