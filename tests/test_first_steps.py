@@ -124,3 +124,35 @@ def test_kinds_of_errors(call, kind, words):
     with pytest.raises(kind, match=words) as caught:
         call()
     assert caught.type is kind
+
+
+OUT = {"add": lambda **o: fn.add(fn.ones(2, 2), 2, **o), "sub": lambda **o: fn.sub(fn.ones(2, 2), fn.ones(2), **o),
+       "mul": lambda **o: fn.mul(fn.ones(2, 2), 3, **o), "div": lambda **o: fn.div(fn.ones(2, 2), 4, **o),
+       "matmul": lambda **o: fn.matmul(fn.ones(2, 3), fn.ones(3, 2), **o), "ones": lambda **o: fn.ones(2, 2, **o),
+       "zeros": lambda **o: fn.zeros(2, 2, **o), "full": lambda **o: fn.full((2, 2), 5.0, **o), "eye": lambda **o: fn.eye(2, **o),
+       "norm": lambda **o: fn.norm(fn.ones(2, 2, 2), dim=0, **o)}
+
+
+@pytest.mark.parametrize("name", OUT)
+def test_out(name):
+    want = OUT[name]()
+    for dtype in (fn.float32, fn.float64):
+        out = fn.full((2, 2), -7.0, dtype=dtype)
+        assert OUT[name](out=out) is out and out.dtype == dtype and out.tolist() == want.to(dtype).tolist()
+    with pytest.raises(RuntimeError, match="shape"):
+        OUT[name](out=fn.empty(3))
+    with pytest.raises(TypeError, match="out"):
+        OUT[name](out=np.zeros((2, 2), np.float32))
+
+
+def test_out_along_ranges_and_where_it_is_refused():
+    out = fn.empty(3, dtype=fn.int64)
+    assert fn.arange(3, out=out) is out and out.tolist() == [0, 1, 2]
+    assert fn.linspace(0, 1, 3, out=fn.empty(3)).tolist() == [0, 0.5, 1]
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        fn.add(fn.ones(3), fn.ones(3), out=out)
+    x = fn.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="automatic differentiation"):
+        fn.mul(x, 2, out=fn.empty(3))
+    with fn.no_grad():
+        assert fn.mul(x, 2, out=fn.empty(3)).tolist() == [2, 2, 2]

@@ -20,6 +20,7 @@ from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.ops.region cimport adopt, check_view
 
 from fastnn.core.tensor import install
+from fastnn.ops.aliases import into as into_out
 from fastnn.ops.promotion import computed_dtype, result_dtype
 
 __all__ = ["add", "div", "divide", "mul", "multiply", "sub", "subtract", "true_divide"]
@@ -294,7 +295,7 @@ cdef inline bint real_and_number(object x, object y):
     return isinstance(x, Tensor) and is_number(y) and is_real((<Tensor>x).array)
 
 
-def add(input, other, *, alpha=1):
+def add(input, other, *, alpha=1, out=None):
     """Add: input + alpha * other.
 
     Operands broadcast and promote as in torch; a gradient of a broadcast operand is summed to its shape.
@@ -305,6 +306,8 @@ def add(input, other, *, alpha=1):
     >>> fastnn.add(fastnn.tensor([1.0, 2.0]), 10)
     tensor([11., 12.])
     """
+    if out is not None:
+        return into_out(out, add(input, other, alpha=alpha))
     if alpha != 1:
         other = mul(other, alpha)
     if same_reals(input, other):
@@ -316,8 +319,10 @@ def add(input, other, *, alpha=1):
     return general("add", np.add, input, other)
 
 
-def sub(input, other, *, alpha=1):
+def sub(input, other, *, alpha=1, out=None):
     """Subtract: input - alpha * other."""
+    if out is not None:
+        return into_out(out, sub(input, other, alpha=alpha))
     if alpha != 1:
         other = mul(other, alpha)
     if same_reals(input, other):
@@ -329,8 +334,10 @@ def sub(input, other, *, alpha=1):
     return general("sub", np.subtract, input, other)
 
 
-def mul(input, other):
+def mul(input, other, *, out=None):
     """Multiply elementwise: input * other."""
+    if out is not None:
+        return into_out(out, mul(input, other))
     if same_reals(input, other):
         return pair("mul", <Tensor>input, <Tensor>other)
     if real_and_number(input, other):
@@ -340,10 +347,12 @@ def mul(input, other):
     return general("mul", np.multiply, input, other)
 
 
-def div(input, other, *, rounding_mode=None):
+def div(input, other, *, rounding_mode=None, out=None):
     """Divide elementwise: input / other; rounding_mode 'floor' or 'trunc' rounds the quotient."""
     cdef DivideByBackward by
     cdef DivideIntoBackward into
+    if out is not None:
+        return into_out(out, div(input, other, rounding_mode=rounding_mode))
     if rounding_mode is not None:
         return rounded(div(input, other), rounding_mode, result_dtype(input, other))
     if same_reals(input, other):

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.core.storage import new_array
 from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
+from fastnn.ops.aliases import into
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.promotion import check_device, number_dtype, number_in
 
@@ -23,13 +24,13 @@ __all__ = ["arange", "as_tensor", "asarray", "diag", "diag_embed", "diagonal", "
            "tril", "tril_indices", "triu", "triu_indices", "vander", "zeros", "zeros_like"]
 
 
-def _new(array, requires_grad, device=None):
+def _new(array, requires_grad, device=None, out=None):
     check_device(device)
-    return from_array(array, requires_grad)
+    return from_array(array, requires_grad) if out is None else into(out, from_array(array))
 
 
-def _default(dtype):
-    return get_default_dtype() if dtype is None else np.dtype(dtype)
+def _default(dtype, out=None):
+    return np.dtype(dtype) if dtype is not None else get_default_dtype() if out is None else out.dtype
 
 
 def _shape(size):
@@ -180,28 +181,28 @@ def _filled_like(input, value, dtype):
 def zeros(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
           device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return _new(_filled(_shape(size), 0, _default(dtype)), requires_grad, device)
+    return _new(_filled(_shape(size), 0, _default(dtype, out)), requires_grad, device, out)
 
 
 def ones(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
          device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return _new(_filled(_shape(size), 1, _default(dtype)), requires_grad, device)
+    return _new(_filled(_shape(size), 1, _default(dtype, out)), requires_grad, device, out)
 
 
 def empty(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
           device: Device = None, pin_memory: bool = False, requires_grad: bool = False,
           memory_format: object = None) -> Tensor:
     """A tensor whose values are undefined."""
-    return _new(new_array(_shape(size), _default(dtype)), requires_grad, device)
+    return _new(new_array(_shape(size), _default(dtype, out)), requires_grad, device, out)
 
 
 def full(size: Dims, fill_value: Number | Tensor, *, out: Tensor | None = None, dtype: DTypeArgument = None,
          layout: object = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype follows the value."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    dtype = number_dtype(value) if dtype is None else np.dtype(dtype)
-    return _new(_filled(_shape((size,)), number_in(value, dtype), dtype), requires_grad, device)
+    dtype = (number_dtype(value) if out is None else out.dtype) if dtype is None else np.dtype(dtype)
+    return _new(_filled(_shape((size,)), number_in(value, dtype), dtype), requires_grad, device, out)
 
 
 def zeros_like(input: Tensor, *, dtype: DTypeArgument = None, layout: object = None, device: Device = None,
@@ -276,6 +277,8 @@ def arange(start: Number | Tensor, end: Number | Tensor | None = None, step: Num
     b: Any
     by: Any
     a, b, by = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if dtype is None and out is not None:
+        dtype = out.dtype
     if dtype is None:
         dtype = get_default_dtype() if any(isinstance(v, float) for v in (a, b, by)) else np.int64
     kind: DType = np.dtype(dtype)
@@ -284,9 +287,9 @@ def arange(start: Number | Tensor, end: Number | Tensor | None = None, step: Num
     if (b - a) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if kind.kind != "f":
-        return _new(np.arange(a, b, by, dtype=kind), requires_grad, device)
+        return _new(np.arange(a, b, by, dtype=kind), requires_grad, device, out)
     n = int(np.ceil((b - a) / by))
-    return _new((a + by * np.arange(n, dtype=np.float64)).astype(kind), requires_grad, device)
+    return _new((a + by * np.arange(n, dtype=np.float64)).astype(kind), requires_grad, device, out)
 
 
 def linspace(start: Number | Tensor, end: Number | Tensor, steps: int, *, out: Tensor | None = None,
@@ -296,20 +299,20 @@ def linspace(start: Number | Tensor, end: Number | Tensor, steps: int, *, out: T
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    return _new(np.linspace(start, end, steps).astype(_default(dtype)), requires_grad, device)
+    return _new(np.linspace(start, end, steps).astype(_default(dtype, out)), requires_grad, device, out)
 
 
 def logspace(start: Number, end: Number, steps: int, base: float = 10.0, *, out: Tensor | None = None,
              dtype: DTypeArgument = None, layout: object = None, device: Device = None,
              requires_grad: bool = False) -> Tensor:
     """base to the power of `steps` values at equal distances."""
-    return _new(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype)), requires_grad, device)
+    return _new(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype, out)), requires_grad, device, out)
 
 
 def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
         device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
-    return _new(np.eye(n, m, dtype=_default(dtype)), requires_grad, device)
+    return _new(np.eye(n, m, dtype=_default(dtype, out)), requires_grad, device, out)
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:

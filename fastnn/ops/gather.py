@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
+from fastnn.ops.aliases import into
 from fastnn.ops.host import change, compute, result, tensor_of, view
 from fastnn.ops.promotion import number_in, type_name
 from fastnn.ops.shape import normalize_axis
@@ -337,6 +338,8 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: Literal[False
 def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
 def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
     """The positions of the nonzero elements: one per row, or one tensor per axis."""
+    if out is not None:
+        return into(out, nonzero(input))
     found = np.nonzero(np.atleast_1d(tensor_of(input).array)) if tensor_of(input).ndim else None
     if as_tuple:
         found = found if found is not None else np.nonzero(np.atleast_1d(tensor_of(input).array))

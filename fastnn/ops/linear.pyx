@@ -18,6 +18,7 @@ from fastnn.ops.arguments cimport is_real
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size, install
+from fastnn.ops.aliases import into
 from fastnn.ops.promotion import computed_dtype, type_name
 
 __all__ = ["matmul"]     # linear is public in nn.functional
@@ -270,7 +271,7 @@ cdef np.ndarray multiply_batched(a, b):
     return c
 
 
-def matmul(input, other):
+def matmul(input, other, *, out=None):
     """Multiply matrices as numpy.matmul: vectors, matrices, and batches of them with broadcasting.
 
     Raises
@@ -278,6 +279,8 @@ def matmul(input, other):
     RuntimeError
         If the inner sizes or the dtypes differ, or an operand is 0-d.
     """
+    if out is not None:
+        return into(out, matmul(input, other))
     cdef Tensor x = as_tensor(input), y = as_tensor(other)
     cdef np.ndarray a = x.array, b = y.array
     cdef int p = np.PyArray_NDIM(a), q = np.PyArray_NDIM(b)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
-from fastnn.ops.aliases import accept_numpy_names
+from fastnn.ops.aliases import accept_numpy_names, into
 from fastnn.ops.host import compute, keeps_output, result, tensor_of
 from fastnn.ops.promotion import INT64, computed_dtype, result_type, type_name, unsupported
 from fastnn.ops.reduce import extreme_array, mean, reduce_array, sum
@@ -154,6 +154,8 @@ def std_mean(input: Tensor, dim: Dims | None = None, unbiased: bool | None = Non
 def norm(input: Tensor, p: float | str | None = "fro", dim: Dims | None = None, keepdim: bool = False,
          out: Tensor | None = None, dtype: DTypeArgument = None) -> Tensor:
     """The p-norm over axes (default all): (sum |x|^p)^(1/p); p may be inf, -inf, 0 or "fro" (2)."""
+    if out is not None:
+        return into(out, norm(input, p, dim, keepdim, dtype=dtype))
     x = tensor_of(input)
     if dtype is not None:
         x = x.to(dtype)
