@@ -38,6 +38,11 @@ METHOD = """\
 * The bound is the time of the arithmetic at the multiply-add peak plus that of a copy that moves as many bytes; Winograd's algorithm
   can pass it. The copy lies in the same caches as the case: for a million elements in the third level, several times as fast as memory.
   Bars that name the memory's bandwidth are held against that of a copy larger than all caches, NumPy's or ours, the faster of the two.
+* Pooling of maps larger than the caches is held against a bare loop in C (`bench/lab/bare.c`) that reads as many bytes and writes as many
+  past the caches, fetched ahead, in one, two or four streams per thread, whichever is fastest; it is a side as any other. A copy will not
+  do: reading never reaches what a copy moves, since reading and writing overlap (40 against 64 GB/s, in better minutes 86 against 117),
+  and this machine's memory changes between those two paces within seconds. So that bar takes the median of the ratios within a round: the
+  fastest rounds of two sides may be of different paces (1.40 where the rounds' median was 0.97).
 * A ratio is "beyond the bound" where even a program that takes exactly the bound would not reach it: the peer is too near the bound itself.
   So is a part of the memory's bandwidth where the function's arithmetic alone, out of a cache on every core, takes longer.
 * Allocations are blocks that a call asks of the system.

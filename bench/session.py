@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench import report, special
+from bench.bare import LOOP
 from bench.case import FASTNN
 from bench.groups import GROUPS
 from bench.load import Load
@@ -81,7 +82,7 @@ class Session:
             say(line)
         if options.quick and not options.peers:
             self.peers = [p for p in self.peers if p not in ("torch.compile", "jax")]
-        self.sides = {*FASTNN, *self.peers}
+        self.sides = {*FASTNN, LOOP, *self.peers}
         self.felt = None
         self.cores = len(os.sched_getaffinity(0))
         self.data = {"machine": machine(self.peers), "selection": options.quick or bool(options.only.pattern),

@@ -213,3 +213,13 @@ def test_memory_is_the_bar_where_arithmetic_leaves_it():
         small = whole | {"name": "exp in cache", "threads": 1, "traffic": 1.0, "seconds": {"fastnn": cached}}
         return memory_of("exp").reach([whole, small])
     assert reach(0.25) == 1 and reach(0.5) == 1 and reach(1.0) == 0.5
+
+
+def test_a_bar_beside_takes_the_median_of_rounds():
+    """Of the least case; no figure while one of the cases has none."""
+    result = {"group": "pool", "name": "max 2x2 forward", "threads": 2, "ratio": {"bare loop": 1.4}, "median": {"bare loop": 0.97}}
+    other = result | {"name": "average 2x2 forward", "median": {"bare loop": 0.9}}
+    from bench import bars
+    value = bars.beside("pool", ".* forward", "bare loop")
+    assert value([result, other, other | {"threads": 1, "median": {"bare loop": 0.1}}]) == 0.9
+    assert value([result, other | {"median": {}}]) is None and value([]) is None
