@@ -287,7 +287,7 @@ cdef void cut(Plan* p, int threads) noexcept nogil:
     if wanted < 2:
         return
     cdef int64_t unit = p.kernels.columns_for(g.M)
-    cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24)
+    cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24), spare
     if p.pack_a or (g.K <= SHORT and g.csC == 1):       # rows of A are turned once; rows of C are written whole
         down = min(wanted, down)
         p.block_columns = ceil_div(strips, min(strips, max(1, wanted // down))) * unit
@@ -297,7 +297,9 @@ cdef void cut(Plan* p, int threads) noexcept nogil:
         p.blocks_across = ceil_div(g.N, p.block_columns)
         down = min(max(1, wanted // p.blocks_across), down)
         if p.pack_b:
-            down = min(down, max(g.M // PANEL_ROWS, ceil_div(2 * threads, p.blocks_across)))
+            # two blocks for a thread, in case one comes late, unless that leaves a panel with few rows to serve
+            spare = 2 if threads * PANEL_ROWS <= p.blocks_across * g.M else 1
+            down = min(down, max(g.M // PANEL_ROWS, ceil_div(spare * threads, p.blocks_across)))
     if down > 1:
         down -= down % 2                # as many blocks for one thread as for the other
     p.block_rows = ceil_div(g.M, down)
