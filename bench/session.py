@@ -100,9 +100,19 @@ class Session:
                 found += [(count, case) for count in counts]
         return sorted(found, key=lambda pair: -pair[0])
 
+    def special(self):
+        """The groups that are no cases.  What is in them is known when it is measured: with --only they are named, or found by it."""
+        pattern = self.options.only
+        return [group for group in special.GROUPS if group in self.groups
+                and (self.options.groups or not pattern.pattern or pattern.search(group))]
+
     def run(self):
         """Measure everything; a failure costs one line, never the run."""
         started = time.perf_counter()
+        if not self.wanted() and not self.special():
+            self.say(f"no case matches --only {self.options.only.pattern} in {', '.join(self.groups)}")
+            self.trouble = True
+            return
         load = Load()
         time.sleep(LISTEN)
         share = load.others()
@@ -173,8 +183,8 @@ class Session:
     def run_special(self, threads):
         seconds = 0.01 if self.options.quick else 0.05
         context = special.Context(self.sides, self.rounds, seconds, self.options.quick, threads, self.options.source)
-        for group in special.GROUPS:
-            if group not in self.groups or group in {r["group"] for r in self.data["results"]}:
+        for group in self.special():
+            if group in {r["group"] for r in self.data["results"]}:
                 continue
             try:
                 for found in special.measure(group, context):

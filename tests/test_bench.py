@@ -75,6 +75,14 @@ def test_a_good_run(bench, tmp_path):
     assert "overhead" in page and "right" in page and "http" not in page
 
 
+def test_nothing_to_measure_is_said_at_once(bench, monkeypatch):
+    def never():
+        raise AssertionError("the machine was measured for nothing")
+    monkeypatch.setattr("bench.session.Peaks", never)
+    status, text, _ = bench("--peers", "numpy", "--only", "zzz")
+    assert status == 1 and "no case matches --only zzz" in text
+
+
 def test_missing_peers_and_paths(bench, tmp_path):
     status, text, _ = bench("--peers", "nosuch", "--only", "right", "--html", "/dev/null/page.html")
     assert status == 1 and "nosuch: no such peer" in text and "/dev/null/page.html: " in text
