@@ -1,7 +1,7 @@
 """Running kernel calls: the one place that drops the GIL."""
 cimport numpy as np
 
-from fastnn.core.storage cimport empty_1d
+from fastnn.core.storage cimport acquire, release
 from fastnn.kernels.native cimport FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL, current_threads
 
 np.import_array()
@@ -53,19 +53,20 @@ cdef int set_recorder(Recorder r) except -1:
 
 cdef int launch(Launch* L) except -1:
     cdef fn_call* call = &L.call
-    cdef np.ndarray scratch
-    cdef np.npy_intp wanted
+    cdef void* scratch = NULL
+    cdef size_t wanted, size = 0
     call.threads = current_threads()
     if call.kernel.scratch != NULL:
         wanted = call.kernel.scratch(call)
         if wanted > 0:
-            scratch = empty_1d(wanted, np.NPY_UINT8)
-            call.scratch = np.PyArray_DATA(scratch)
+            call.scratch = scratch = acquire(wanted, &size)
     if call.flops < SMALL and call.bytes < SMALL:
         call.kernel.run(call)
     else:
         with nogil:
             call.kernel.run(call)
+    if scratch != NULL:
+        release(scratch, size)
     if call.status:
         raise_status(call)
     if fn_get_recorder() != NULL:

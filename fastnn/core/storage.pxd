@@ -7,6 +7,10 @@ cdef class Storage:
     cdef long serial            # counts blocks handed out: tells a plan what was made while it recorded
     cdef public long version    # counts in-place changes; shared by all views of the memory
 
+# A block of at least n bytes for a while, without an array around it; `size` is what `release` needs to know.
+cdef void* acquire(size_t n, size_t* size) except NULL
+cdef void release(void* p, size_t size) noexcept
+
 # C-contiguous, 64-byte aligned; contents undefined.
 cdef np.ndarray empty(int ndim, np.npy_intp* shape, int typenum)
 cdef np.ndarray empty_like(np.ndarray a)

@@ -165,7 +165,7 @@ cdef np.ndarray make(int ndim, np.npy_intp* shape, np.npy_intp* strides, int typ
     cdef size_t n = descr.itemsize
     cdef int i
     for i in range(ndim):
-        if n and shape[i] > LARGEST // <np.npy_intp>n:
+        if n and shape[i] > <np.npy_intp>LARGEST // <np.npy_intp>n:
             raise MemoryError(f"fastnn: cannot allocate an array of shape {tuple([shape[i] for i in range(ndim)])}")
         n *= shape[i]
     cdef Storage s = Storage.__new__(Storage)
