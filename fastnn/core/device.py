@@ -36,8 +36,8 @@ class device(str):
         return device, (str(self),)
 
 
-class cuda:
-    """What programs ask of `cuda` to learn that there is none; seeds and the like are accepted."""
+class _Absent:
+    """What programs ask of a kind of device to learn that there is none."""
 
     @staticmethod
     def is_available() -> bool:
@@ -48,6 +48,10 @@ class cuda:
     def device_count() -> int:
         """None."""
         return 0
+
+
+class cuda(_Absent):
+    """What programs ask of `cuda`; seeds and the like are accepted."""
 
     @staticmethod
     def manual_seed(seed: int) -> None:
@@ -66,18 +70,8 @@ class cuda:
         """Wait for nothing."""
 
 
-class accelerator:
-    """What programs ask of `accelerator` to learn that there is none."""
-
-    @staticmethod
-    def is_available() -> bool:
-        """Never."""
-        return False
-
-    @staticmethod
-    def device_count() -> int:
-        """None."""
-        return 0
+class accelerator(_Absent):
+    """What programs ask of `accelerator`."""
 
     @staticmethod
     def current_accelerator(check_available: bool = False) -> device | None:

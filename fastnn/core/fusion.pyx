@@ -32,7 +32,7 @@ cdef enum:
     NORM_ROWS = 0, NORM_CHANNELS, NORM_INNER, NORM_RELU = 4
     EVAL_X = 0, EVAL_WEIGHT, EVAL_BIAS, EVAL_MEAN, EVAL_VAR, EVAL_Y
     TRAIN_X = 0, TRAIN_MEAN = 6, TRAIN_Y = 8, TRAIN_RNG, TRAIN_MASK                         # batch_norm_fwd
-    NORM_X = 0, NORM_MEAN = 2, NORM_G = 4, NORM_DX, NORM_GATE = 8, NORM_MASK, NORM_EVAL = 3          # batch_norm_bwd
+    NORM_X = 0, NORM_MEAN = 2, NORM_G = 4, NORM_DX, NORM_GATE = 8, NORM_MASK, NORM_EVAL = 3  # batch_norm_bwd
     DROP_N = 0, DROP_INNER, DROP_RNG = 0, DROP_X, DROP_Y, DROP_DRAW                         # dropout
     DROP_BACK_DRAW = 0, DROP_BACK_G, DROP_BACK_DX                                           # dropout_gradient
     POOL_X = 0, POOL_Y, POOL_INDEX

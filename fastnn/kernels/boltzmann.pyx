@@ -8,16 +8,9 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 from fastnn.kernels.pointwise cimport unary_code
+from fastnn.kernels.random cimport fn_random_table, fn_take_groups, random_tables
 
 import fastnn.kernels.pointwise  # no-cython-lint: names of the functions
-
-cdef extern from *:
-    """
-    static inline uint64_t fn_take_counter_groups(uint64_t *rng, uint64_t groups) {
-        return __atomic_fetch_add(&rng[1], groups, __ATOMIC_RELAXED);
-    }
-    """
-    uint64_t fn_take_counter_groups(uint64_t* rng, uint64_t groups) noexcept nogil
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_unary:
@@ -26,13 +19,8 @@ cdef extern from "fastnn.h" nogil:
         const fn_unary* unary
     ctypedef struct fn_loss_table:
         double (*total)(int64_t n, const void* x) noexcept nogil
-    ctypedef struct fn_random_table:
-        int per_group
-        void (*uniform)(uint64_t key, uint64_t group, int64_t n, void* y) noexcept nogil
-        int (*bernoulli)(uint64_t key, uint64_t group, int64_t n, const void* p, void* y) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_pointwise_table* pointwise[2]
-        const fn_random_table* random[2]
         const fn_loss_table* loss[2]
 
 ctypedef fused real:
@@ -65,7 +53,7 @@ cdef Rows begin_rows(fn_call* call, int64_t draws) noexcept nogil:
     cdef int kind = 1 if call.dtype == FN_F64 else 0
     r.call = call
     r.unary = (<const tables*>table).pointwise[kind].unary
-    r.random = (<const tables*>table).random[kind]
+    r.random = (<const random_tables*>table).random[kind]
     r.rows, r.columns = call.size[0], call.size[1]
     r.per_block = max(1, BLOCK // max(1, r.columns))
     r.item = 8 if kind else 4
@@ -74,7 +62,7 @@ cdef Rows begin_rows(fn_call* call, int64_t draws) noexcept nogil:
     r.scratch_bytes = 0
     if call.slot[1] != NULL:
         r.key = (<uint64_t*>call.slot[1])[0]
-        r.group = fn_take_counter_groups(<uint64_t*>call.slot[1], <uint64_t>(r.groups * r.rows))
+        r.group = fn_take_groups(<uint64_t*>call.slot[1], <uint64_t>(r.groups * r.rows))
     return r
 
 
