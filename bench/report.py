@@ -31,7 +31,10 @@ METHOD = """\
   turns each, 376 of 457 medians agreed within 7 % (half of them within 1.6 %), and 412 ratios of fastest rounds (half within 1.0 %); most
   of the others were one process's luck with where its arrays lie in the third level. Between a quiet run and one with neighbours on the
   cores in two thirds of its rounds, 357 to 365 agree after three turns and 378 to 386 after the further ones. Fastest times that two turns
-  agree on were tried as figures: 420 agree on a quiet machine, but 336 with neighbours, as two disturbed turns may agree as well.
+  agree on were tried as figures: 420 agree on a quiet machine, but 336 with neighbours, as two disturbed turns may agree as well. What they
+  can do is tell which ratios to rely on: one with a ~ before it had a side whose fastest round no second turn came near, after all turns.
+  Of two runs of 2026-11-26 427 of 462 ratios agreed within 7 %, and 354 of the 362 without that mark in both; quantiles of all rounds
+  (tenth, quarter, half: 425, 429, 361), the second fastest turn (430) and the median of the turns' own ratios (409) were tried beside it.
 * Outputs (of training: the losses of eight steps) are compared before anything is timed; a side that differs is not timed.
 * A side does what its user would write: on its own layout of weights and activations, results in new memory, gradients off where none are
   wanted. torch is eager unless it says torch.compile; optimizers have their default form.
@@ -53,10 +56,16 @@ METHOD = """\
 * A run on a busy machine says so, under conditions. `--compare` says how far the ratios of two runs agree."""
 
 
+def is_confirmed(found, side):
+    """Whether a second turn came near the fastest round of either side of a ratio."""
+    return not {found.get("own"), side} & set(found.get("alone", ()))
+
+
 def spread(found, side, times=""):
-    """A ratio, the median of the rounds' ratios, and their range."""
+    """A ratio, marked where no second turn confirms it, the median of the rounds' ratios, and their range."""
     low, high = found["range"][side]
-    return f"{found['ratio'][side]:.2f}{times} (median {found['median'][side]:.2f}, {low:.2f}-{high:.2f})"
+    mark = "" if is_confirmed(found, side) else "~"
+    return f"{mark}{found['ratio'][side]:.2f}{times} (median {found['median'][side]:.2f}, {low:.2f}-{high:.2f})"
 
 
 def line(found):
@@ -180,32 +189,35 @@ def with_table(text, data):
 
 def recorded(data):
     """The ratios alone, which `--check` compares with."""
-    kept = [{k: r[k] for k in ("group", "name", "threads", "ratio", "range", "quiet") if k in r} for r in data["results"] if r.get("ratio")]
+    kept = [{k: r[k] for k in ("group", "name", "threads", "own", "ratio", "range", "quiet", "alone") if k in r}
+            for r in data["results"] if r.get("ratio")]
     rows = ",\n".join(json.dumps(r) for r in kept)
     return f'{{"machine": {json.dumps(data["machine"])},\n"results": [\n{rows}\n]}}\n'
 
 
 def shared_ratios(data, old):
-    """(result, peer, ratio of the earlier run, ratio now) of all that both runs have."""
-    before = {key(r): r.get("ratio", {}) for r in old["results"]}
+    """(result, peer, ratio of the earlier run, ratio now, whether both runs confirm theirs) of all that both runs have."""
+    before = {key(r): r for r in old["results"]}
     for r in data["results"]:
+        then = before.get(key(r), {})
         for peer, now in r.get("ratio", {}).items():
-            if was := before.get(key(r), {}).get(peer):
-                yield r, peer, was, now
+            if was := then.get("ratio", {}).get(peer):
+                yield r, peer, was, now, is_confirmed(r, peer) and is_confirmed(then, peer)
 
 
 def slower(data, old):
     """Lines on ratios that fell by more than a tenth since the recorded run."""
     return [f"slower: {r['group']} {r['name']}, {r['threads']} threads, against {peer}: {was:.2f}x before, {now:.2f}x now"
-            for r, peer, was, now in shared_ratios(data, old) if now < SLOWER * was]
+            for r, peer, was, now, _ in shared_ratios(data, old) if now < SLOWER * was]
 
 
 def agreement(data, old):
-    """Lines on how far two runs agree, in all and where both were quiet; and one where the machine was not the same in both."""
+    """Lines on how far two runs agree: in all, where both confirm their ratio, where both were quiet; and where the machines differ."""
     quiet = set.intersection(*({key(r) for r in run["results"] if r.get("quiet", 0) >= QUIET} for run in (data, old)))
-    found = [(abs(math.log(now / was)), key(r) in quiet) for r, _, was, now in shared_ratios(data, old)]
+    found = [(abs(math.log(now / was)), both, key(r) in quiet) for r, _, was, now, both in shared_ratios(data, old)]
     lines = []
-    for what, apart in (("", [a for a, _ in found]), (f" that had {QUIET} quiet rounds in both", [a for a, both in found if both])):
+    for what, apart in (("", [f[0] for f in found]), (" that both confirm", [f[0] for f in found if f[1]]),
+                        (f" that had {QUIET} quiet rounds in both", [f[0] for f in found if f[2]])):
         if apart:
             lines.append(f"agreement with the earlier run: half of the {len(apart)} ratios{what} within "
                          f"{math.expm1(statistics.median(apart)):.1%}, {sum(a <= AGREED for a in apart)} within {math.expm1(AGREED):.0%}")

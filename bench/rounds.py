@@ -75,11 +75,11 @@ def disturbed(found):
 
 
 def alone(found):
-    """Whether the fastest round of a side has none of another turn beside it: one process's luck, or all others were disturbed."""
+    """The sides whose fastest round has none of another turn beside it: one process's luck, or all others were disturbed."""
     def is_alone(side):
         first, *second = sorted(min(turn["seconds"][side]) for turn in found["turns"])[:2]
         return not second or second[0] > ALIKE * first
-    return any(map(is_alone, found.get("seconds", ())))
+    return [side for side in found.get("seconds", ()) if is_alone(side)]
 
 
 def result_of(case, threads, turns, bandwidth):
@@ -95,7 +95,8 @@ def result_of(case, threads, turns, bandwidth):
     ratios = {side: [b / a for a, b in zip(times[own], t)] for side, t in times.items() if side != own}
     quiet = min(turns, key=lambda turn: (turn.get("others", 0), turn.get("disturbance", 0)))
     return found | {
-        "seconds": seconds, "ratio": {side: seconds[side] / seconds[own] for side in ratios},
+        "seconds": seconds, "alone": alone(found | {"seconds": seconds}),
+        "ratio": {side: seconds[side] / seconds[own] for side in ratios},
         "median": {side: statistics.median(r) for side, r in ratios.items()},
         "range": {side: [min(r), max(r)] for side, r in ratios.items()},
         "fraction": (case.flops / peak + copied) / seconds[own] if case.flops or case.nbytes else None,

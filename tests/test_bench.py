@@ -99,6 +99,10 @@ def test_check_lists_what_became_slower(bench, tmp_path):
         status, text, _ = bench("--peers", "numpy", "--only", "right", "--check", "--compare", tmp_path / "old.json")
         assert status == expected and ("slower: overhead right" in text) == bool(expected)
         assert "agreement with the earlier run: half of the 1 ratios within" in text
+    assert "us ~" in text and "ratios that both confirm" not in text       # nothing confirms a single turn
+    from bench import report
+    data["results"][0]["alone"] = []
+    assert "half of the 1 ratios that both confirm within 0.0%, 1 within 7%" in "".join(report.agreement(data, data))
     old["machine"]["copy, 1 threads"] = "1 GB/s"
     (tmp_path / "old.json").write_text(json.dumps(old))
     _, text, _ = bench("--peers", "numpy", "--only", "right", "--compare", tmp_path / "old.json")
@@ -167,9 +171,10 @@ def test_a_figure_is_the_fastest_round_of_all_turns():
     from bench.rounds import alone, result_of
     case = Case("g", "n", ("fastnn", "numpy"), None, flops=1e9)
     found = result_of(case, 1, [turn([3.0, 2, 4], 0.9), turn([5.0, 6], 0.1)], 1.0)
-    assert found["seconds"] == {"fastnn": 2, "numpy": 4} and found["ratio"] == {"numpy": 2} and found["fraction"] == 0.5 and alone(found)
+    assert found["seconds"] == {"fastnn": 2, "numpy": 4} and found["ratio"] == {"numpy": 2} and found["fraction"] == 0.5
+    assert found["alone"] == alone(found) == ["fastnn", "numpy"]
     more = result_of(case, 1, [turn([3.0, 2, 4]), turn([5.0]), turn([2.05, 2.06])], 1.0)
-    assert more["seconds"] == {"fastnn": 2, "numpy": 4} and not alone(more)
+    assert more["seconds"] == {"fastnn": 2, "numpy": 4} and not alone(more) and not more["alone"]
     assert found["disturbance"] == 0.1 and len(found["turns"]) == 2
     uneven = turn([1.0, 2.0])
     uneven["seconds"]["numpy"] = [8.0, 4.0]
