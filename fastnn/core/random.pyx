@@ -19,20 +19,12 @@ from fastnn.core.launch cimport host_call
 from fastnn.core.storage cimport empty_1d
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport table
+from fastnn.kernels.random cimport fn_random_table, random_tables
 
 from fastnn.core.storage import new_array
 from fastnn.core.tensor import get_default_dtype
 
 np.import_array()
-
-cdef extern from "fastnn.h" nogil:
-    ctypedef struct fn_random_table:
-        void (*twist)(uint32_t* state) noexcept nogil
-        void (*temper)(const uint32_t* state, uint32_t* draws) noexcept nogil
-        void (*to_uniform)(int64_t n, const uint32_t* draws, double low, double high, void* y) noexcept nogil
-        void (*to_normal)(int64_t n, double mean, double std, void* y) noexcept nogil
-    ctypedef struct tables "fn_table":
-        const fn_random_table* random[2]
 
 cdef enum: WORDS = 624, CHUNK = 4096
 
@@ -44,7 +36,7 @@ DEFAULT_SEED = 67280421310721
 
 
 cdef inline const fn_random_table* kernels(bint double) noexcept nogil:
-    return (<const tables*>table).random[1 if double else 0]
+    return (<const random_tables*>table).random[1 if double else 0]
 
 
 def seed_bits(seed):

@@ -1,5 +1,5 @@
-"""The library's own stream of random numbers: its micro-kernels, and how a call claims numbers of it."""
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+"""Micro-kernels of random numbers: of torch's stream and of the library's own; how a call claims numbers of the latter."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from *:
     """
@@ -13,6 +13,10 @@ cdef extern from *:
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_random_table:
+        void (*twist)(uint32_t* state) noexcept nogil                  # torch's: the state moves on, its words become draws,
+        void (*temper)(const uint32_t* state, uint32_t* draws) noexcept nogil       # and these numbers
+        void (*to_uniform)(int64_t n, const uint32_t* draws, double low, double high, void* y) noexcept nogil
+        void (*to_normal)(int64_t n, double mean, double std, void* y) noexcept nogil
         int per_group
         int per_group_dropout
         void (*uniform)(uint64_t key, uint64_t group, int64_t n, void* y) noexcept nogil
