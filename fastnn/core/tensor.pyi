@@ -17,6 +17,7 @@ from fastnn.ops import (
     copy,
     creation,
     elementwise,
+    factorization,
     indexing,
     inplace,
     joining,
@@ -403,6 +404,17 @@ class Tensor:
     kron = linalg.kron
     cross = linalg.cross
     trace = linalg.trace
+    # ---- ops/factorization
+    cholesky = factorization.cholesky
+    cholesky_inverse = factorization.cholesky_inverse
+    cholesky_solve = factorization.cholesky_solve
+    det = factorization.det
+    inverse = factorization.inv
+    logdet = factorization.logdet
+    matrix_power = factorization.matrix_power
+    pinverse = factorization.pinverse
+    slogdet = factorization.slogdet
+    svd = factorization.old_svd
     # ---- ops/reduce
     sum = reduce.sum
     mean = reduce.mean

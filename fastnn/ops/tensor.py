@@ -5,6 +5,7 @@ from fastnn.ops import (
     creation,
     distance,
     elementwise,
+    factorization,
     gather,
     indexing,
     inplace,
@@ -20,12 +21,13 @@ from fastnn.ops import (
 from fastnn.ops.joining import broadcast_shapes
 from fastnn.ops.promotion import can_cast, promote_types, result_type
 
-_FAMILIES = (copy, creation, elementwise, gather, indexing, inplace, joining, linalg, logic, power, reduction, shape, sorting)
+_FAMILIES = (copy, creation, elementwise, factorization, gather, indexing, inplace, joining, linalg, logic, power, reduction, shape,
+             sorting)
 NAMES = {name: getattr(family, name) for family in _FAMILIES for name in family.__all__}
 NAMES.update(cdist=distance.cdist, broadcast_shapes=broadcast_shapes, can_cast=can_cast, promote_types=promote_types,
              result_type=result_type, matmul=linear.matmul, add=arithmetic.add, sub=arithmetic.sub, subtract=arithmetic.sub,
              mul=arithmetic.mul, multiply=arithmetic.mul, div=arithmetic.div, divide=arithmetic.div,
-             true_divide=arithmetic.div)
+             true_divide=arithmetic.div, svd=factorization.old_svd)
 globals().update(NAMES)
 
 __all__ = [*NAMES]
