@@ -39,7 +39,7 @@ from fastnn import nn as nn
 
 # Loaded on first use: what a program that only infers never needs, and what costs more than all of the above.
 _LAZY = {"optim": "fastnn.optim", "compile": "fastnn.compiling", "datasets": "fastnn.datasets", "io": "fastnn.io", "utils": "fastnn.utils",
-         "linalg": "fastnn.linalg",
+         "linalg": "fastnn.linalg", "distributions": "fastnn.distributions",
          "load": "fastnn.io", "save": "fastnn.io", "show_config": "fastnn.about"}
 
 

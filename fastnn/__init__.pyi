@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn import autograd as autograd
 from fastnn import datasets as datasets
+from fastnn import distributions as distributions
 from fastnn import io as io
 from fastnn import linalg as linalg
 from fastnn import nn as nn

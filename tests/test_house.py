@@ -21,7 +21,7 @@ FLOORS = [
     {"kernels"},
     {"core"},
     {"ops"},
-    {"nn", "optim", "data", "datasets", "io", "autograd", "compiling", "about", "linalg"},
+    {"nn", "optim", "data", "datasets", "io", "autograd", "compiling", "about", "linalg", "distributions"},
     {"utils", "boltzmann", "training"},
     {"sklearn", "plot"},
     {"tour", "cli", "__main__"},

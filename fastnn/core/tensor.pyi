@@ -29,6 +29,7 @@ from fastnn.ops import (
     reduce,
     reduction,
     sorting,
+    special,
 )
 from fastnn.ops import gather as gather_ops  # the class has a gather of its own
 from fastnn.ops import shape as shape_ops  # the class has a shape of its own
@@ -460,6 +461,9 @@ class Tensor:
     diff = sorting.diff
     unique = sorting.unique
     unique_consecutive = sorting.unique_consecutive
+    # ---- ops/special
+    erfinv = special.erfinv
+    sinc = special.sinc
     # ---- ops/activation
     relu = activation.relu
     relu_ = activation.relu_
@@ -503,6 +507,7 @@ class Tensor:
     eq_ = inplace.eq_
     erf_ = inplace.erf_
     erfc_ = inplace.erfc_
+    erfinv_ = inplace.erfinv_
     exp_ = inplace.exp_
     exp2_ = inplace.exp2_
     expm1_ = inplace.expm1_
@@ -546,6 +551,7 @@ class Tensor:
     scatter_reduce_ = inplace.scatter_reduce_
     sign_ = inplace.sign_
     sin_ = inplace.sin_
+    sinc_ = inplace.sinc_
     sinh_ = inplace.sinh_
     sqrt_ = inplace.sqrt_
     square_ = inplace.square_

@@ -1,14 +1,14 @@
-from fastnn.ops import creation, elementwise, gather, linalg, logic, power, shape, sorting
+from fastnn.ops import creation, elementwise, gather, linalg, logic, power, shape, sorting, special
 
 __all__ = ["abs_", "absolute_", "acos_", "acosh_", "addbmm_", "addcdiv_", "addcmul_", "addmm_", "addmv_", "addr_",
            "asin_", "asinh_", "atan_", "atan2_", "atanh_", "baddbmm_", "bitwise_and_", "bitwise_not_", "bitwise_or_",
            "bitwise_xor_", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_", "cos_", "cosh_", "cumprod_",
-           "cumsum_", "deg2rad_", "eq_", "erf_", "erfc_", "exp_", "exp2_", "expm1_", "float_power_", "floor_",
+           "cumsum_", "deg2rad_", "eq_", "erf_", "erfc_", "erfinv_", "exp_", "exp2_", "expm1_", "float_power_", "floor_",
            "floor_divide_", "fmod_", "frac_", "ge_", "gt_", "hypot_", "index_add_", "index_copy_", "index_fill_", "le_",
            "lerp_", "lgamma_", "log_", "log10_", "log1p_", "log2_", "logical_and_", "logical_not_", "logical_or_",
            "logical_xor_", "lt_", "masked_fill_", "masked_scatter_", "nan_to_num_", "ne_", "neg_", "negative_", "pow_",
            "rad2deg_", "reciprocal_", "remainder_", "round_", "rsqrt_", "scatter_", "scatter_add_", "scatter_reduce_",
-           "sign_", "sin_", "sinh_", "sqrt_", "square_", "squeeze_", "swapaxes_", "swapdims_", "t_", "tan_",
+           "sign_", "sin_", "sinc_", "sinh_", "sqrt_", "square_", "squeeze_", "swapaxes_", "swapdims_", "t_", "tan_",
            "transpose_", "tril_", "triu_", "trunc_", "unsqueeze_", "xlogy_"]
 
 # Each has the signature of the operation that it writes into its tensor.
@@ -45,6 +45,7 @@ deg2rad_ = power.deg2rad
 eq_ = elementwise.eq
 erf_ = elementwise.erf
 erfc_ = elementwise.erfc
+erfinv_ = special.erfinv
 exp_ = elementwise.exp
 exp2_ = elementwise.exp2
 expm1_ = elementwise.expm1
@@ -88,6 +89,7 @@ scatter_add_ = gather.scatter_add
 scatter_reduce_ = gather.scatter_reduce
 sign_ = elementwise.sign
 sin_ = elementwise.sin
+sinc_ = special.sinc
 sinh_ = elementwise.sinh
 sqrt_ = elementwise.sqrt
 square_ = elementwise.square

@@ -20,5 +20,6 @@ from fastnn.ops.promotion import result_type as result_type
 from fastnn.ops.reduction import *
 from fastnn.ops.shape import *
 from fastnn.ops.sorting import *
+from fastnn.ops.special import *
 
 svd = old_svd
