@@ -3,7 +3,7 @@ import itertools
 
 import numpy as np
 import pytest
-from recurrent_layers import KINDS, as_tuple, drawn, make, options, pair, states_for, torch, values
+from recurrent_layers import KINDS, as_tuple, drawn, make, pair, states_for, torch, values
 
 import fastnn as fn
 from fastnn import nn
