@@ -1,5 +1,5 @@
 """Names for the types of arguments.  Imported by type checkers only (under TYPE_CHECKING and in stubs)."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import EllipsisType
 from typing import Any, SupportsIndex, TypeAlias
 
@@ -19,3 +19,4 @@ Dims: TypeAlias = int | Sequence[int]
 KeyPart: TypeAlias = SupportsIndex | slice | EllipsisType | Tensor | Array | list[Any] | None
 Key: TypeAlias = KeyPart | tuple[KeyPart, ...]          # x[key]
 Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]  # what optimizers take
+Activation: TypeAlias = str | Callable[[Tensor], Tensor]    # of transformers

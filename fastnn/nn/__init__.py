@@ -4,6 +4,7 @@ from fastnn.nn import init as init
 from fastnn.nn import utils as utils
 from fastnn.nn.activation import *
 from fastnn.nn.adaptive import *
+from fastnn.nn.attention import *
 from fastnn.nn.batchnorm import *
 from fastnn.nn.channelshuffle import *
 from fastnn.nn.container import *
@@ -25,6 +26,7 @@ from fastnn.nn.pooling import *
 from fastnn.nn.recurrent import *
 from fastnn.nn.softmax import *
 from fastnn.nn.sparse import *
+from fastnn.nn.transformer import *
 from fastnn.nn.upsampling import *
 
 

@@ -1,4 +1,5 @@
 from fastnn.ops.activation import *
+from fastnn.ops.attention import *
 from fastnn.ops.convolution import *
 from fastnn.ops.cross_entropy import *
 from fastnn.ops.distance import *

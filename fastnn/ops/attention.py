@@ -1,0 +1,92 @@
+"""Attention: softmax(q k^T / sqrt(d)) v, made of products and softmax."""
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.core.tensor import from_array
+from fastnn.ops.dropout import dropout
+from fastnn.ops.joining import repeat_interleave
+from fastnn.ops.linear import matmul
+from fastnn.ops.promotion import require_tensors, type_name
+from fastnn.ops.softmax import softmax
+
+if TYPE_CHECKING:
+    from fastnn.core.tensor import Tensor
+
+__all__ = ["scaled_dot_product_attention"]
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
+    """softmax(q k^T * scale + mask) over the keys; a bool mask is True where a query may look."""
+    scores = matmul(query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale), key.mT)
+    if mask is None:
+        return softmax(scores, -1)
+    if mask.dtype != np.bool_:
+        return softmax(scores + mask, -1)
+    return softmax(scores.masked_fill(~mask, float("-inf")), -1)
+
+
+def causal_mask(rows: int, columns: int) -> Tensor:
+    """True on and below the diagonal."""
+    return from_array(np.tri(rows, columns, dtype=np.bool_))
+
+
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+                                 is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:
+    """softmax(q k^T * scale + mask) v: for each query the values, weighted by how well their keys fit.
+
+    Parameters
+    ----------
+    query : Tensor (*, L, E)
+    key : Tensor (*, S, E)
+    value : Tensor (*, S, V)
+    attn_mask : Tensor, broadcasts to (*, L, S), optional
+        bool: True where a query may look; float: added to the scores.  A query that may look nowhere gets zeros.
+    dropout_p : float, default 0.0
+        Of the weights; applied whenever it is not zero.
+    is_causal : bool, default False
+        A query looks at its own position and those before it; excludes `attn_mask`.
+    scale : float, default 1 / sqrt(E)
+    enable_gqa : bool, default False
+        Let groups of query heads (axis -3) share a head of keys and values.
+
+    References
+    ----------
+    A. Vaswani et al.: Attention Is All You Need, NeurIPS 2017.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> x = fastnn.ones(2, 3, 4)
+    >>> fastnn.nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True).shape
+    torch.Size([2, 3, 4])
+    """
+    require_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
+    if not query.dtype == key.dtype == value.dtype:
+        raise RuntimeError("Expected query, key, and value to have the same dtype, but got query.dtype: "
+                           f"{type_name(query.dtype)} key.dtype: {type_name(key.dtype)} and value.dtype: {type_name(value.dtype)} instead.")
+    if min(query.ndim, key.ndim, value.ndim) < 2:
+        raise RuntimeError("Expected query, key, and value to all be at least 2 dimensional, but got "
+                           f"query.dim: {query.ndim}, key.dim: {key.ndim} and value.dim: {value.ndim} instead.")
+    if attn_mask is not None and attn_mask.dtype not in (np.bool_, query.dtype):
+        raise RuntimeError("Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+                           f"{type_name(attn_mask.dtype)} and  query.dtype: {type_name(query.dtype)} instead.")
+    if is_causal:
+        if attn_mask is not None:
+            raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+        attn_mask = causal_mask(query.shape[-2], key.shape[-2])
+    if enable_gqa:
+        key = repeat_interleave(key, query.shape[-3] // key.shape[-3], -3)
+        value = repeat_interleave(value, query.shape[-3] // value.shape[-3], -3)
+    blind = None
+    if attn_mask is not None and not is_causal:     # all scores of a query may be -inf: it gets zeros, and no NaN for a gradient
+        hidden = ~attn_mask if attn_mask.dtype == np.bool_ else attn_mask == float("-inf")
+        blind = hidden.all(-1, keepdim=True)
+        attn_mask = attn_mask | blind if attn_mask.dtype == np.bool_ else attn_mask.masked_fill(blind, 0.0)
+    weights = attention_weights(query, key, attn_mask, scale)
+    if blind is not None:
+        weights = weights.masked_fill(blind, 0.0)
+    return matmul(dropout(weights, dropout_p) if dropout_p else weights, value)
