@@ -54,6 +54,47 @@ def gradcheck(func: Callable[..., Tensor | Sequence[Tensor]], inputs: Tensor | S
     return True
 
 
+def gradgradcheck(func: Callable[..., Tensor | Sequence[Tensor]], inputs: Tensor | Sequence[Any],
+                  grad_outputs: Tensor | Sequence[Tensor] | None = None, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
+                  gen_non_contig_grad_outputs: bool = False, raise_exception: bool = True, nondet_tol: float = 0.0) -> bool:
+    """Compare the gradients of the gradients of `func` with central differences of its gradients.
+
+    Parameters
+    ----------
+    func, inputs, eps, atol, rtol, raise_exception, nondet_tol
+        As of `gradcheck`.
+    grad_outputs : Tensor or sequence of Tensor, optional
+        Gradients of the outputs; left out, normal numbers.
+    gen_non_contig_grad_outputs : bool, default False
+        Give those that are drawn gaps in memory.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> x = fastnn.tensor([0.5, 1.0], dtype=fastnn.float64, requires_grad=True)
+    >>> fastnn.autograd.gradgradcheck(fastnn.tanh, x)
+    True
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    checked = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+    if grad_outputs is None:
+        draw, gap = np.random.default_rng(0), 2 if gen_non_contig_grad_outputs else 1
+        shapes = [tuple(y.shape) for y in _outputs(func, inputs)]
+        grads = tuple(from_array(draw.standard_normal((*shape, gap))[..., 0], True) for shape in shapes)
+    else:
+        grads = (grad_outputs,) if isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
+
+    def gradient(*given):
+        outputs = _outputs(func, given[:len(inputs)])
+        found = grad(outputs, checked, given[len(inputs):], create_graph=True, allow_unused=True)
+        return tuple(g for g in found if g is not None)
+    return gradcheck(gradient, inputs + grads, eps, atol, rtol, raise_exception, nondet_tol=nondet_tol)
+
+
 def _outputs(func, inputs):
     found = func(*inputs)
     return found if isinstance(found, tuple | list) else (found,)

@@ -1,6 +1,8 @@
-from collections.abc import Sequence
-from typing import Literal, overload
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Literal, final, overload
 
+from fastnn.core.tape import Node
 from fastnn.core.tensor import Tensor
 from fastnn.core.types import Operand
 
@@ -16,3 +18,10 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor],
          create_graph: bool = False, *, allow_unused: bool) -> tuple[Tensor | None, ...]: ...
 def tensor_backward(self: Tensor, gradient: Operand | None = None, retain_graph: bool | None = None, create_graph: bool = False,
              inputs: Sequence[Tensor] | None = None) -> None: ...
+def set_derivatives(load: Callable[[], tuple[ModuleType, ModuleType]]) -> None: ...
+def oldest_first(node: Node) -> int: ...
+
+@final
+class Alias(Node): ...
+@final
+class AdjointBackward(Node): ...

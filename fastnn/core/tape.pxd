@@ -23,6 +23,7 @@ cdef class Node:
 
     cdef object backward(self, np.ndarray grad)
     cdef object backward_many(self, list grads)
+    cdef object derivative(self, object grad, tuple wanted)     # backward as operations on tensors (core/backward.pyx)
     cdef bint aliases(self)     # does the rule return its argument or a view of it?
     cdef int receive(self, int index, np.ndarray grad, bint fresh) except -1
     cdef int free(self) except -1
@@ -42,6 +43,8 @@ cdef int run(list roots, bint retain_graph, dict capture, bint accumulate) excep
 # The end of a path: adds what arrives to a tensor's .grad (core/tensor.pyx).
 cdef class Leaf(Node):
     cdef int accumulate(self, np.ndarray grad, bint fresh) except -1
+
+cdef int check_saved(Node node) except -1               # raises where what the rule needs is gone or was changed
 
 # Hooks filled by upper floors at import: this floor knows neither op nor Tensor.
 ctypedef object (*array_add)(np.ndarray a, np.ndarray b, bint in_place)

@@ -66,6 +66,10 @@ cdef class Node:
     cdef object backward_many(self, list grads):
         raise NotImplementedError(f"{type(self).__name__} has no backward rule for several outputs")
 
+    cdef object derivative(self, object grad, tuple wanted):
+        raise NotImplementedError(f"create_graph=True: {self.name} has no rule for a gradient of its gradient; every path through it "
+                                  "must be left out, e.g. by detach()")
+
     cdef bint aliases(self):
         return False
 

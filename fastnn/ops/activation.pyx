@@ -4,6 +4,7 @@ cimport numpy as np
 
 import numpy as np
 
+from fastnn.core.backward cimport by_formula
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, is_dense
 from fastnn.core.tape cimport Node
@@ -316,6 +317,10 @@ cdef class PreluBackward(Node):
             return dx, None, None
         return dx, (<object>sum_to_shape(dw, (<object>w).shape)).reshape(self.d), None
 
+    cdef object derivative(self, object grad, tuple wanted):
+        slopes = self.b if self.nodes[1] is None else self.b.reshape(self.d)
+        return by_formula(self, grad, wanted, "prelu", (self.a, slopes), ((<object>self.b).shape,))
+
 
 cdef Tensor slopes(Tensor x, np.ndarray w, Tensor weight):
     """x where positive, else w x; `weight` is the tensor behind w, or None where it takes no gradient."""
@@ -407,6 +412,9 @@ cdef class GluBackward(Node):
         slope = binary_array(s, unary_array(s, AFFINE, -1, 1, 0), MUL)
         copy_into(dq, binary_array(binary_array(grad, p, MUL), slope, MUL))
         return dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_formula(self, grad, wanted, "glu", (self.a,), (self.d,))
 
 
 def halves(a, int axis):

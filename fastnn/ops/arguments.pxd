@@ -10,6 +10,7 @@ cdef int axis_of(object dim, int ndim) except -1
 cdef np.ndarray index_array(np.ndarray t, str expected)     # as int64 in C order
 cdef np.ndarray scalar(int typenum)                         # an uninitialised 0-d array
 cdef np.ndarray broadcast(np.ndarray a, tuple shape)        # in C order
+cdef np.ndarray unbroadcast(np.ndarray a, tuple shape)      # what was broadcast to a, from its shape before; None of None
 cdef Tensor optional(object x)                              # as_tensor, None stays None
 cdef int check_real(str op, np.ndarray a) except -1
 cdef int check_same_dtype(str op, np.ndarray a, np.ndarray b, str what) except -1

@@ -66,6 +66,12 @@ cdef np.ndarray broadcast(np.ndarray a, tuple shape):
     return contiguous(np.broadcast_to(a, shape))
 
 
+cdef np.ndarray unbroadcast(np.ndarray a, tuple shape):
+    if a is None or (<object>a).shape == shape:
+        return a
+    return a[(0,) * (np.PyArray_NDIM(a) - len(shape)) + tuple([slice(0, 1) if n == 1 else slice(None) for n in shape])]
+
+
 cdef Tensor optional(object x):
     return None if x is None else as_tensor(x)
 

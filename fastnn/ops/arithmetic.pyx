@@ -9,6 +9,7 @@ cimport numpy as np
 
 import numpy as np
 
+from fastnn.core.backward cimport by_rule
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_dense_like, is_dense, same_layout
 from fastnn.core.tape cimport Node, set_array_kernels
@@ -150,11 +151,17 @@ cdef class Binary(Node):
             gy = sum_to_shape(gy, self.shape_y)
         return gx, gy, None
 
+    cdef object rule(self, str name, object grad, tuple wanted, tuple arrays=()):
+        return by_rule(self, grad, wanted, name, arrays, (self.shape_x, self.shape_y))
+
 
 @cython.final
 cdef class AddBackward(Binary):
     cdef object backward(self, np.ndarray grad):
         return self.shares(grad if self.nodes[0] is not None else None, grad if self.nodes[1] is not None else None)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return self.rule("add", grad, wanted)
 
     cdef bint aliases(self):
         return True
@@ -166,6 +173,9 @@ cdef class SubBackward(Binary):
         return self.shares(grad if self.nodes[0] is not None else None,
                            scaled(grad, -1.0) if self.nodes[1] is not None else None)
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return self.rule("sub", grad, wanted)
+
     cdef bint aliases(self):
         return True
 
@@ -175,6 +185,9 @@ cdef class MulBackward(Binary):
     cdef object backward(self, np.ndarray grad):
         return self.shares(binary(MUL, grad, self.b) if self.nodes[0] is not None else None,
                            binary(MUL, grad, self.a) if self.nodes[1] is not None else None)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return self.rule("mul", grad, wanted, (self.a, self.b))
 
 
 @cython.final
@@ -186,6 +199,9 @@ cdef class DivBackward(Binary):
             gy = scaled(binary(DIV, binary(MUL, over_y, self.a), self.b), -1.0)
         return self.shares(over_y if self.nodes[0] is not None else None, gy)
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return self.rule("div", grad, wanted, (self.a, self.b))
+
 
 @cython.final
 cdef class ScaleBackward(Node):
@@ -194,6 +210,9 @@ cdef class ScaleBackward(Node):
 
     cdef object backward(self, np.ndarray grad):
         return grad if self.factor == 1.0 else scaled(grad, self.factor)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "scale", (), (self.factor,))
 
     cdef bint aliases(self):
         return self.factor == 1.0
@@ -207,6 +226,9 @@ cdef class DivideByBackward(Node):
     cdef object backward(self, np.ndarray grad):
         return unary(DIVIDE_BY, grad, self.divisor, 0.0)
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "divide_by", (), (self.divisor,))
+
 
 @cython.final
 cdef class DivideIntoBackward(Node):
@@ -215,6 +237,9 @@ cdef class DivideIntoBackward(Node):
 
     cdef object backward(self, np.ndarray grad):
         return binary(DIV, binary(MUL, grad, unary(DIVIDE_INTO, self.a, -self.dividend, 0.0)), self.a)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "divide_into", (self.a,), (self.dividend,))
 
 
 # ---- tensors -------------------------------------------------------------------------------------------------------

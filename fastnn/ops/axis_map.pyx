@@ -6,6 +6,7 @@ import numpy as np
 
 import fastnn.kernels.axis  # no-cython-lint: declares the kernel
 
+from fastnn.core.backward cimport by_adjoint
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty, is_dense
 from fastnn.core.tape cimport Node
@@ -76,13 +77,19 @@ cdef np.ndarray apply(np.ndarray x, int axis, rows):
 
 @cython.final
 cdef class AxisMapBackward(Node):
-    """extra: [(axis, transposed map)], last applied first."""
+    """extra: [(axis, transposed map)], last applied first; d: the maps."""
 
     cdef object backward(self, np.ndarray grad):
         cdef np.ndarray g = grad
         for axis, rows in self.extra:
             g = apply(g, axis, rows)
         return g
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_adjoint(self, grad, self.again)
+
+    def again(self, x):
+        return axis_maps(x, self.d)
 
 
 cdef Tensor taken(Tensor x, list maps):
@@ -113,5 +120,5 @@ def axis_maps(input, list maps):
     if not records:
         return wrap(y)
     node = AxisMapBackward.__new__(AxisMapBackward)
-    node.extra = back
+    node.extra, node.d = back, maps
     return attach(y, node, x)

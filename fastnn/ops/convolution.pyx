@@ -12,6 +12,7 @@ import numpy as np
 
 import fastnn.kernels.gemm  # no-cython-lint: declares column_sums
 from fastnn import backends
+from fastnn.core.backward cimport input_of
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_1d
 from fastnn.core.tape cimport Node
@@ -143,9 +144,64 @@ cdef class ConvolutionBackward(Node):
                 dx = (<object>dx)[0]
         return dx, dw, db
 
+    cdef object derivative(self, object grad, tuple wanted):
+        """The input's gradient is the other one of convolution and transposed convolution, of the same sizes."""
+        cdef Tensor x = input_of(self, 0, self.a[0] if self.unbatched else self.a), w = input_of(self, 1, self.b)
+        cdef Tensor dx = None, dw = None, db = None, g = grad.unsqueeze(0) if self.unbatched else grad
+        cdef int64_t[30] size
+        copy_sizes(size, self.size)
+        x = x.unsqueeze(0) if self.unbatched else x
+        if wanted[0]:
+            dx = convolve(g, w, None, size, not self.transposed, False)
+            dx = dx.squeeze(0) if self.unbatched else dx
+        if wanted[1]:
+            dw = weight_gradient(g, x, w, size) if self.transposed else weight_gradient(x, g, w, size)
+        if wanted[2]:
+            db = g.sum((0, *range(2, g.dim())))
+        return dx, dw, db
+
     @property
     def name(self):
         return "ConvolutionBackward0"
+
+
+cdef inline void copy_sizes(int64_t* to, const int64_t* size) noexcept:
+    """Sizes without what the memory order told."""
+    memcpy(to, size, 30 * sizeof(int64_t))
+    to[PLANAR_] = 0
+
+
+@cython.final
+cdef class ConvolutionWeightBackward(Node):
+    """dw = sum over pixels of source (moved) times target.  a: source, b: target."""
+    cdef int64_t[30] size
+
+    cdef object backward(self, np.ndarray grad):
+        return tuple([(<Tensor>t).array for t in self.gradients(wrap(self.a), wrap(self.b), wrap(grad), (True, True))])
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return self.gradients(input_of(self, 0, self.a), input_of(self, 1, self.b), grad, wanted)
+
+    cdef tuple gradients(self, Tensor source, Tensor target, Tensor grad, tuple wanted):
+        return (convolve(target, grad, None, self.size, True, False) if wanted[0] else None,
+                convolve(source, grad, None, self.size, False, False) if wanted[1] else None)
+
+
+cdef Tensor weight_gradient(Tensor source, Tensor target, Tensor weight, const int64_t* size):
+    cdef np.ndarray dw = empty_weight(weight.array), x = channels_last(source.array), g = channels_last(target.array)
+    cdef ConvolutionWeightBackward node
+    if np.PyArray_SIZE(x) == 0 or np.PyArray_SIZE(g) == 0:
+        (<object>dw).fill(0)
+    else:
+        run(&CONV_WEIGHT_GRADIENT, size, x, g, None, dw)
+    if not recording(source, target):
+        return wrap(dw)
+    node = ConvolutionWeightBackward.__new__(ConvolutionWeightBackward)
+    copy_sizes(node.size, size)
+    save_a(node, source)
+    save_b(node, target)
+    node.a, node.b = x, g
+    return attach(dw, node, source, target)
 
 
 cdef Tensor convolve(Tensor input, Tensor weight, Tensor bias, const int64_t* size, bint transposed, bint unbatched):

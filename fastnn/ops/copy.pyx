@@ -84,6 +84,9 @@ cdef class CopyBackward(Node):
     cdef object backward(self, np.ndarray grad):
         return converted(grad, <int>self.d)
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return grad.to(np.PyArray_DescrFromType(<int>self.d))
+
     cdef bint aliases(self):
         return True
 

@@ -333,13 +333,15 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The part on and below a diagonal; zeros elsewhere."""
     x = tensor_of(input)
-    return result("tril", compute("tril", lambda a: np.tril(a, diagonal), x.array), lambda g: np.tril(g, diagonal), x)
+    return result("tril", compute("tril", lambda a: np.tril(a, diagonal), x.array), lambda g: np.tril(g, diagonal), x,
+                  adjoint=lambda t: tril(t, diagonal))
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The part on and above a diagonal; zeros elsewhere."""
     x = tensor_of(input)
-    return result("triu", compute("triu", lambda a: np.triu(a, diagonal), x.array), lambda g: np.triu(g, diagonal), x)
+    return result("triu", compute("triu", lambda a: np.triu(a, diagonal), x.array), lambda g: np.triu(g, diagonal), x,
+                  adjoint=lambda t: triu(t, diagonal))
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DTypeLike = np.int64, device: Device = None,
@@ -365,7 +367,8 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
         i = np.arange(grad.shape[-1])
         view[..., i + max(0, -offset), i + max(0, offset)] = grad
         return full
-    return result("diagonal", compute("diagonal", lambda a: np.diagonal(a, offset, dim1, dim2).copy(), x.array), rule, x)
+    return result("diagonal", compute("diagonal", lambda a: np.diagonal(a, offset, dim1, dim2).copy(), x.array), rule, x,
+                  adjoint=lambda t: diagonal(t, offset, dim1, dim2))
 
 
 _diagonal = diagonal

@@ -8,7 +8,8 @@ import numpy as np
 import fastnn.kernels.loss  # no-cython-lint: declares the kernels
 import fastnn.kernels.softmax  # no-cython-lint
 
-from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
+from fastnn.core.backward cimport by_formula
+from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_1d, empty_like
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wants, wrap
@@ -110,6 +111,24 @@ cdef class CrossEntropyBackward(Node):
         launch(&L)
         return dx
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_formula(self, grad, wanted, "cross_entropy", (self.a,),
+                          (shares_of(self.b, self.c, self.a, &self.sizes), optional(self.extra), self.sizes.reduction != NONE,
+                           (<object>self.b).shape))
+
+
+cdef Tensor shares_of(np.ndarray t, np.ndarray w, np.ndarray x, const Sizes* s):
+    """The weight of every class's log-probability in the loss, shape (N, C, inner)."""
+    return wrap(host_call("class_shares", class_shares, (t, w, x.dtype, s.N, s.C, s.inner, s.ignore, s.smoothing)))
+
+
+def class_shares(t, w, dtype, N, C, inner, ignore, smoothing):
+    t = t.reshape(N, 1, inner)
+    taken = t != ignore
+    w = (np.ones(C, dtype) if w is None else w).reshape(1, C, 1)
+    shares = (np.arange(C).reshape(1, C, 1) == t) * (w * (1 - smoothing)) + w * (smoothing / C)
+    return np.ascontiguousarray(shares * taken, dtype)
+
 
 cdef Tensor hard_cross_entropy(Tensor x, Tensor target, Tensor weight, Sizes s):
     cdef Launch L
@@ -170,6 +189,11 @@ cdef class SoftCrossEntropyBackward(Node):
         set_sizes(&L, &self.sizes, x)
         launch(&L)
         return dx, dp, None
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_formula(self, grad, wanted, "soft_cross_entropy", (self.a, self.b),
+                          (optional(self.c), self.sizes.smoothing, 1.0 / self.sizes.N if self.sizes.reduction == MEAN else 1.0,
+                           self.sizes.reduction != NONE))
 
 
 cdef Tensor soft_cross_entropy(Tensor x, Tensor target, Tensor weight, Sizes s):
@@ -279,6 +303,11 @@ cdef class NllLossBackward(Node):
         set_sizes(&L, &self.sizes, dx)
         launch(&L)
         return dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_formula(self, grad, wanted, "nll_loss", (self.a,),
+                          (shares_of(self.b, self.c, self.a, &self.sizes), optional(self.extra), self.sizes.reduction != NONE,
+                           (<object>self.b).shape))
 
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):

@@ -7,12 +7,13 @@ import numpy as np
 
 import fastnn.kernels.distance  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_formula
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty, empty_like
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
-from fastnn.ops.arguments cimport axis_of, broadcast, check_real, check_same_dtype, reduction_of
+from fastnn.ops.arguments cimport axis_of, broadcast, check_real, check_same_dtype, reduction_of, unbroadcast
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size
@@ -71,6 +72,10 @@ cdef class PairBackward(Node):
         launch(&L)
         return (None if dx is None else sum_to_shape(dx, self.shape_x),
                 None if dy is None else sum_to_shape(dy, self.shape_y), None)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_formula(self, grad, wanted, "pair", (unbroadcast(self.a, self.shape_x), unbroadcast(self.b, self.shape_y)),
+                          (self.cosine, self.inside, self.p, self.eps))
 
 
 cdef Tensor of_pairs(str op, bint cosine, Tensor x, Tensor y, bint inside, double p, double eps):
@@ -184,6 +189,9 @@ cdef class NormalizeBackward(Node):
         set_sizes(&L, x, False, self.p, self.eps)
         launch(&L)
         return dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_formula(self, grad, wanted, "normalize", (self.a,), (self.p, self.eps))
 
 
 cdef Tensor normalize_last(Tensor x, double p, double eps):

@@ -13,6 +13,7 @@ import numpy as np
 
 import fastnn.kernels.random  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_adjoint
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.random cimport generator_of
 from fastnn.core.storage cimport empty_1d, empty_like
@@ -62,6 +63,13 @@ cdef class DropoutBackward(Node):
         L.call.scalar[0], L.call.scalar[1] = self.p, self.factor
         launch(&L)
         return dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return self.again(grad)
+
+    def again(self, grad):
+        """What is linear and elementwise is its own adjoint."""
+        return by_adjoint(self, grad, self.again)
 
 
 cdef Tensor drop(Tensor x, str name, object probability, bint training, bint features, bint alpha):

@@ -5,6 +5,7 @@ cimport numpy as np
 
 import numpy as np
 
+from fastnn.core.backward cimport by_rule, input_of, output_of
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_dense_like, is_dense
 from fastnn.core.tape cimport Node
@@ -40,6 +41,10 @@ cdef class UnaryBackward(Node):
         fill_call(&L, self.code, saved, self.scalar)
         launch(&L)
         return dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        kept = output_of(self, self.a) if saves_output(self.code) else input_of(self, 0, self.a)
+        return by_rule(self, grad, wanted, "unary", (), (kept, list(UNARIES)[self.code], tuple(self.scalar)))
 
     @property
     def name(self):
@@ -386,6 +391,9 @@ cdef class ExtremumBackward(Node):
             dy = converted(sum_to_shape(dy, (<object>y).shape), self.extra[1])
         return dx, dy
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "extremum", (self.a, self.b), (self.d, [dtype_of(number) for number in self.extra]))
+
 
 cdef Tensor extremum(object input, object other, str name, bint largest):
     cdef np.ndarray p, q
@@ -430,6 +438,13 @@ cdef class WhereBackward(Node):
         if self.nodes[1] is not None:
             dy = converted(sum_to_shape(choose(self.a, zero, grad), self.d[2]), self.d[3])
         return dx, dy
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "where", (), (wrap(self.a), self.d[0], dtype_of(self.d[1]), self.d[2], dtype_of(self.d[3])))
+
+
+cdef object dtype_of(int number):
+    return np.PyArray_DescrFromType(number)
 
 
 cdef np.ndarray choose(np.ndarray c, np.ndarray x, np.ndarray y):

@@ -9,6 +9,7 @@ import numpy as np
 
 import fastnn.kernels.embedding  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_adjoint
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport Storage, empty, empty_1d, empty_2d
 from fastnn.core.tape cimport Node
@@ -83,6 +84,16 @@ cdef class EmbeddingBackward(Node):
         L.call.bytes += np.PyArray_NBYTES(dw)
         launch(&L)
         return dw
+
+    cdef object derivative(self, object grad, tuple wanted):
+        if self.by_frequency:
+            raise NotImplementedError("create_graph=True: embedding with scale_grad_by_freq has no rule for a gradient of its gradient")
+        return by_adjoint(self, grad, self.again)
+
+    def again(self, weight):
+        """The rows of another matrix; none at the padding, which has no gradient."""
+        y = embedding(wrap(self.a), weight)
+        return y if self.padding < 0 else y.where(wrap(self.a).ne(self.padding).unsqueeze(-1), 0.0)
 
 
 cdef int check_weight(str op, np.ndarray w) except -1:

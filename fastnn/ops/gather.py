@@ -81,7 +81,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
         full = np.zeros(shape, dtype)
         np.add.at(full, key, grad.reshape(np.shape(full[key])))
         return full
-    return result("gather", compute("gather", lambda a: np.asarray(a[key]).reshape(out), x.array), rule, x)
+    return result("gather", compute("gather", lambda a: np.asarray(a[key]).reshape(out), x.array), rule, x,
+                  adjoint=lambda t: gather(t, dim, index))
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -213,7 +214,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         full = np.zeros(shape, dtype)
         np.add.at(full, key, grad)
         return full
-    return result("index_select", compute("index_select", lambda a: np.take(a, key[-1], axis), x.array), rule, x)
+    return result("index_select", compute("index_select", lambda a: np.take(a, key[-1], axis), x.array), rule, x,
+                  adjoint=lambda t: index_select(t, dim, index))
 
 
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:

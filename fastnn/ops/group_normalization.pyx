@@ -8,6 +8,7 @@ import numpy as np
 import fastnn.kernels.norm  # no-cython-lint: declares the kernels
 import fastnn.kernels.norm_group  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_formula
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty_1d, empty_like
 from fastnn.core.tape cimport Node
@@ -39,6 +40,7 @@ cdef class GroupNormBackward(Node):
     """a: x, b: weight, c: mean, d: 1 / std of every group."""
     cdef int64_t N, C, inner, groups
     cdef bint last
+    cdef double eps
 
     cdef object backward(self, np.ndarray grad):
         cdef Launch L
@@ -63,6 +65,10 @@ cdef class GroupNormBackward(Node):
         L.call.size[4] = self.last
         launch(&L)
         return dx, dw, db
+
+    cdef object derivative(self, object grad, tuple wanted):
+        bias = None if self.nodes[2] is None else np.zeros(self.C, (<object>self.a).dtype)
+        return by_formula(self, grad, wanted, "group_norm", (self.a, self.b, bias), (self.groups, self.eps))
 
 
 cdef Tensor group_tensor(str op, Tensor x, int64_t groups, Tensor weight, Tensor bias, double eps, np.ndarray running_mean,
@@ -105,7 +111,7 @@ cdef Tensor group_tensor(str op, Tensor x, int64_t groups, Tensor weight, Tensor
     if not recording(x, weight, bias):
         return wrap(y)
     node = GroupNormBackward.__new__(GroupNormBackward)
-    node.N, node.C, node.inner, node.groups, node.last = N, C, inner, groups, s.last
+    node.N, node.C, node.inner, node.groups, node.last, node.eps = N, C, inner, groups, s.last, eps
     save_a(node, x)
     if weight is not None:
         save_b(node, weight)

@@ -8,3 +8,4 @@ from fastnn.core.tensor cimport Tensor
 cdef class HostNode(Node):
     cdef str label
     cdef object rule
+    cdef object formula, adjoint        # for gradients of gradients: see `result`

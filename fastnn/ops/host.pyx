@@ -9,6 +9,7 @@ cimport numpy as np
 
 import numpy as np
 
+from fastnn.core.backward cimport by_adjoint, by_formula
 from fastnn.core.launch cimport host_call
 from fastnn.core.tape cimport Node, grad_enabled
 from fastnn.core.tensor cimport (Tensor, as_tensor, attach_list, attach_outputs, attach_view, node_of, save_a, save_b, save_c, wants,
@@ -30,12 +31,19 @@ cdef class HostNode(Node):
     cdef object backward_many(self, list grads):
         return as_arrays(host_call(self.label, self.rule, tuple(grads)))
 
+    cdef object derivative(self, object grad, tuple wanted):
+        if self.adjoint is not None:
+            return by_adjoint(self, grad, self.adjoint)
+        if self.formula is not None:
+            return by_formula(self, grad, wanted, self.formula, self.d, ())
+        return Node.derivative(self, grad, wanted)
+
     cdef bint aliases(self):
         return True
 
     cdef int free(self) except -1:
         Node.free(self)
-        self.rule = None
+        self.rule = self.formula = self.adjoint = None
         return 0
 
     @property
@@ -84,14 +92,21 @@ def compute(str name, function, *inputs):
     return np.asarray(host_call(name, function, inputs))
 
 
-def result(str name, array, rule, *inputs, saved=()):
+def result(str name, array, rule, *inputs, saved=(), formula=None, adjoint=None):
     """The Tensor of a computed array; `rule` goes on the tape when one of the inputs wants a gradient.
 
     `saved` are the (up to three) tensors whose arrays the rule holds: changing them in place before backward is an error.
+    For gradients of gradients either `formula` gives the same tensor from the inputs by other operations, or `adjoint`, of a
+    linear operation on one input, does it again.
     """
+    cdef HostNode node
     if rule is None or not any_wants(inputs):
         return wrap(array)
-    return attach_list(array, make_node(name, rule, saved), list(inputs))
+    node = make_node(name, rule, saved)
+    if formula is not None:
+        node.formula, node.d = formula, tuple([(<Tensor>t).array for t in inputs])
+    node.adjoint = adjoint
+    return attach_list(array, node, list(inputs))
 
 
 def keeps_output(Tensor y):

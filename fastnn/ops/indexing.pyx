@@ -9,6 +9,7 @@ cimport numpy as np
 
 import numpy as np
 
+from fastnn.core.backward cimport by_adjoint
 from fastnn.core.launch cimport host_call
 from fastnn.core.tape cimport Node, grad_enabled
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, attach_view, wants, wrap, wrap_view
@@ -34,6 +35,12 @@ cdef class SliceBackward(Node):
             return put_back(grad, shape, self.d)
         return host_call("slice_backward", place, (grad, self.c, self.d))
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_adjoint(self, grad, self.again)
+
+    def again(self, x):
+        return getitem(x, self.d)
+
 
 def place(grad, like, key):
     """Zeros shaped like `like` = (shape, dtype) with grad at a basic key."""
@@ -47,6 +54,12 @@ cdef class IndexBackward(Node):
     """The same for index arrays, where an element may be taken several times.  d: key."""
     cdef object backward(self, np.ndarray grad):
         return host_call("index_backward", scatter_add, (grad, self.c, self.d))
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_adjoint(self, grad, self.again)
+
+    def again(self, x):
+        return take_elements(x, self.d)
 
 
 def scatter_add(grad, like, key):

@@ -84,7 +84,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
     def rule(grad):
         return tuple(g.astype(d, copy=False) for g, d in zip(np.moveaxis(grad, axis, 0), dtypes))
-    return result("stack", array, rule, *parts)
+    return result("stack", array, rule, *parts, formula=lambda *tensors: cat([t.unsqueeze(axis) for t in tensors], axis))
 
 
 def _at_least(tensors, ndim):
@@ -206,7 +206,7 @@ def repeat(input: Tensor, *repeats: Dims) -> Tensor:
     def rule(grad):
         parts = grad.reshape([v for pair in zip(counts, shape) for v in pair])
         return parts.sum(axis=tuple(range(0, 2 * len(counts), 2))).reshape(own)
-    return result("repeat", compute("repeat", lambda a: np.tile(a, counts), x.array), rule, x)
+    return result("repeat", compute("repeat", lambda a: np.tile(a, counts), x.array), rule, x, adjoint=lambda t: repeat(t, *counts))
 
 
 def tile(input: Tensor, *dims: Dims) -> Tensor:
@@ -244,7 +244,8 @@ def flip(input: Tensor, *dims: Dims) -> Tensor:
     x = tensor_of(input)
     given: Any = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
     axes = normalize_axes(tuple(given), x.ndim)
-    return result("flip", compute("flip", lambda a: np.flip(a, axes).copy(), x.array), lambda g: np.flip(g, axes), x)
+    return result("flip", compute("flip", lambda a: np.flip(a, axes).copy(), x.array), lambda g: np.flip(g, axes), x,
+                  adjoint=lambda t: flip(t, axes))
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -264,7 +265,7 @@ def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     axes = dims if dims is None or isinstance(dims, int) else tuple(dims)
     back = -shifts if isinstance(shifts, int) else tuple(-s for s in shifts)
     return result("roll", compute("roll", lambda a: np.roll(a, shifts, axes), x.array),
-                  lambda g: np.roll(g, back, axes), x)
+                  lambda g: np.roll(g, back, axes), x, adjoint=lambda t: roll(t, shifts, axes))
 
 
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:

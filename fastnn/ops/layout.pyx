@@ -4,10 +4,12 @@ cimport numpy as np
 import numpy as np
 
 import fastnn.kernels.pointwise  # no-cython-lint: declares the kernels
+import fastnn.kernels.reduce  # no-cython-lint
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
-from fastnn.core.storage cimport empty_like
+from fastnn.core.storage cimport empty, empty_like
 from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.kernels.reduce cimport MAX_DIMS, put_dims, reduction_code
 from fastnn.ops.arguments cimport is_real
 from fastnn.ops.linear cimport column_sums
 
@@ -18,6 +20,8 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef const fn_kernel* COPY_STRIDED = kernel_named("copy_strided")
 cdef const fn_kernel* FILL = kernel_named("fill")
+cdef const fn_kernel* REDUCE = kernel_named("reduce")
+cdef int SUM = reduction_code("sum")
 
 cdef enum:
     COPY_DIMS = 8       # as in kernels/pointwise.pyx
@@ -62,8 +66,37 @@ cdef np.ndarray sum_to_shape(np.ndarray g, tuple shape):
     cdef int extra = len(have) - len(shape)
     if len(shape) == 1 and len(have) >= 1 and shape[0] == have[len(have) - 1] and PyArray_IS_C_CONTIGUOUS(g) and g.size and is_real(g):
         return column_sums(g, np.PyArray_SIZE(g) // shape[0], shape[0])
-    axes = tuple(range(extra)) + tuple([extra + i for i, n in enumerate(shape) if n == 1 and have[extra + i] != 1])
-    return host_call("sum_to_shape", lambda a: np.asarray(a.sum(axis=axes)).reshape(shape), (g,))
+    return sums_of_axes(g, shape, extra)
+
+
+cdef np.ndarray sums_of_axes(np.ndarray g, tuple shape, int extra):
+    """Sum over the first `extra` axes and those of which `shape` has one element."""
+    cdef Launch L
+    cdef bint[32] reduced
+    cdef np.npy_intp[32] sizes
+    cdef np.ndarray y
+    cdef int d, gone = 0, ndim = np.PyArray_NDIM(g)
+    cdef bint whole = is_real(g)
+    for d in range(ndim):
+        reduced[d] = d < extra or (shape[d - extra] == 1 != np.PyArray_DIM(g, d))
+        gone += reduced[d]
+        whole = whole and np.PyArray_STRIDE(g, d) % np.PyArray_ITEMSIZE(g) == 0
+    if not whole or gone > MAX_DIMS or ndim - gone > MAX_DIMS:
+        axes = tuple([d for d in range(ndim) if reduced[d]])
+        return host_call("sum_to_shape", lambda a: np.asarray(a.sum(axis=axes)).reshape(shape), (g,))
+    for d in range(ndim - extra):
+        sizes[d] = shape[d]
+    y = empty(ndim - extra, sizes, np.PyArray_TYPE(g))
+    begin(&L, REDUCE, fn_dtype_of(g))
+    put(&L, 0, g)
+    put(&L, 1, y)
+    L.call.size[0] = SUM
+    put_dims(&L.call, g, reduced)
+    L.call.scalar[0] = 1.0
+    L.call.flops = np.PyArray_SIZE(g)
+    L.call.bytes = <double>np.PyArray_NBYTES(g)
+    launch(&L)
+    return y
 
 
 cdef int fill(np.ndarray a, double value) except -1:

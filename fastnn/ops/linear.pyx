@@ -9,6 +9,7 @@ import numpy as np
 
 import fastnn.kernels.gemm  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_rule
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty, empty_1d, empty_2d
 from fastnn.core.tape cimport Node
@@ -110,6 +111,9 @@ cdef class LinearBackward(Node):
             db = column_sums(g, M, O)
         return dx, dw, db
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "linear", (self.a, self.b), ())
+
 
 cdef inline void x_strides(np.ndarray x, int64_t M, int64_t I, int64_t* rows, int64_t* columns) noexcept:
     """Byte strides of x seen as (M, I): x is 2-D or in C order."""
@@ -209,6 +213,9 @@ cdef class MatmulBackward(Node):
             db = multiply((<np.ndarray>self.a).T, g, None)
         return da, db, None
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "matmul", (self.a, self.b), ())
+
 
 @cython.final
 cdef class BatchedMatmulBackward(Node):
@@ -221,6 +228,9 @@ cdef class BatchedMatmulBackward(Node):
         if self.nodes[1] is not None:
             db = sum_to_shape(multiply_batched(np.swapaxes(self.a, -1, -2), grad), (<object>self.b).shape)
         return da, db, None
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "matmul", (self.a, self.b), ())
 
 
 cdef np.ndarray flat_batch(np.ndarray a, tuple batch, int64_t* stride):

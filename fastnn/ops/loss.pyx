@@ -9,6 +9,7 @@ import numpy as np
 
 import fastnn.kernels.loss  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_formula
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty_like
 from fastnn.core.tape cimport Node
@@ -20,7 +21,7 @@ from fastnn.kernels.loss cimport (
     FN_LOSS_poisson_nll_rate, FN_LOSS_smooth_l1, FN_LOSS_soft_margin, FN_LOSS_triplet_margin,
     FN_LOSS_triplet_margin_swap, FN_LOSSES)
 from fastnn.kernels.native cimport fn_kernel, kernel_named, table
-from fastnn.ops.arguments cimport MEAN, NONE, SUM, broadcast, check_real, is_real, optional, reduction_of, scalar
+from fastnn.ops.arguments cimport MEAN, NONE, SUM, broadcast, check_real, is_real, optional, reduction_of, scalar, unbroadcast
 from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size
@@ -79,6 +80,12 @@ cdef class PointwiseLossBackward(Node):
         return (None if dx is None else sum_to_shape(dx, self.shape_x),
                 None if dt is None else sum_to_shape(dt, self.shape_t),
                 None if dz is None else sum_to_shape(dz, self.shape_z))
+
+    cdef object derivative(self, object grad, tuple wanted):
+        cdef str name = (<const tables*>table).loss[0].name[self.loss].decode()
+        return by_formula(self, grad, wanted, "pointwise_loss",
+                          (unbroadcast(self.a, self.shape_x), unbroadcast(self.b, self.shape_t), unbroadcast(self.c, self.shape_z)),
+                          (name, self.p, self.q, self.reduction != NONE, self.scale, optional(self.d), optional(self.extra)))
 
 
 cdef inline int set_sizes(Launch* L, np.ndarray x, int loss, int reduction, bint weighted_mean, double p, double q,

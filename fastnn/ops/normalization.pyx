@@ -7,6 +7,7 @@ import numpy as np
 
 import fastnn.kernels.norm  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_formula
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport Storage, empty_1d, empty_like, zeros_like
 from fastnn.core.tape cimport Node
@@ -96,6 +97,16 @@ cdef class BatchNormBackward(Node):
         set_sizes(&L, x, self.shape.N, self.shape.C, self.shape.inner, self.fixed, self.eps)
         launch(&L)
         return dx, dw, db
+
+    cdef object derivative(self, object grad, tuple wanted):
+        cdef Tensor mean = wrap(self.c) if self.fixed else None, variance = wrap(self.d) if self.fixed else None
+        return by_formula(self, grad, wanted, "batch_norm", (self.a, self.b, bias_of(self, self.b, self.shape.C)),
+                          (mean, variance, self.eps))
+
+
+cdef np.ndarray bias_of(Node node, np.ndarray weight, int64_t C):
+    """A bias of which no value counts, where it takes a gradient."""
+    return None if node.nodes[2] is None else np.zeros(C, (<object>node.a).dtype)
 
 
 cdef class EmptyNormBackward(Node):
@@ -236,6 +247,7 @@ cdef class LayerNormBackward(Node):
     """a: x, b: weight, c: mean, d: 1 / std."""
     cdef bint rms
     cdef int64_t rows, n
+    cdef double eps
 
     cdef object backward(self, np.ndarray grad):
         cdef Launch L
@@ -259,6 +271,14 @@ cdef class LayerNormBackward(Node):
         set_sizes(&L, x, self.rows, self.n, self.rms, 0, 0)
         launch(&L)
         return dx, dw, db
+
+    cdef object derivative(self, object grad, tuple wanted):
+        cdef int axes = 0
+        cdef int64_t n = 1
+        while n < self.n:
+            axes += 1
+            n *= np.PyArray_DIM(self.a, np.PyArray_NDIM(self.a) - axes)
+        return by_formula(self, grad, wanted, "layer_norm", (self.a, self.b, self.extra), (max(axes, 1), self.rms, self.eps))
 
 
 cdef np.ndarray element_array(str op, str what, Tensor t, np.ndarray x, tuple shape):
@@ -314,7 +334,7 @@ cdef Tensor layer_tensor(str op, bint rms, Tensor x, object normalized_shape, Te
     if not recording(x, weight, bias):
         return wrap(y)
     node = LayerNormBackward.__new__(LayerNormBackward)
-    node.rms, node.rows, node.n = rms, rows, n
+    node.rms, node.rows, node.n, node.eps = rms, rows, n, eps
     save_a(node, x)
     if weight is not None:
         save_b(node, weight)

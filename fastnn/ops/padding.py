@@ -135,4 +135,4 @@ def constant(x, pairs, value):
         dx[inner] = g[outer]
         return dx
 
-    return result("constant_pad_nd", compute("pad", widen, x.array), rule, x)
+    return result("constant_pad_nd", compute("pad", widen, x.array), rule, x, adjoint=lambda t: constant(t, pairs, 0))

@@ -34,6 +34,9 @@ cdef class CatBackward(Node):
             start += n
         return tuple(found)
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return grad.split(self.d, self.c)
+
     cdef bint aliases(self):
         return True
 

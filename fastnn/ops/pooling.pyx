@@ -8,6 +8,7 @@ import numpy as np
 
 import fastnn.kernels.pool  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_adjoint
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, wrap
@@ -81,6 +82,18 @@ cdef class PoolBackward(Node):
         else:
             run(AVERAGE_POOL_BACKWARD if self.a is None else MAX_POOL_BACKWARD, self.size, g, self.a, dx)
         return (<object>dx)[0] if self.unbatched else dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_adjoint(self, grad, self.again)
+
+    def again(self, x):
+        """The same pooling of another map: averages, or what lies where the maxima were."""
+        cdef int spatial = len(self.extra) - 2
+        if self.a is None:
+            return pool(x, self.size, spatial, False, False)
+        index = host_call("int64", as_int64, (self.a[0] if self.unbatched else self.a,))
+        flat = x.reshape((*x.shape[:x.dim() - spatial], -1))
+        return flat.gather(flat.dim() - 1, wrap(index.reshape((*flat.shape[:-1], -1)))).reshape(index.shape)
 
     @property
     def name(self):

@@ -103,7 +103,15 @@ cdef Tensor power_tensors(Tensor x, Tensor y, np.ndarray p, np.ndarray q):
             dx = np.where(np.equal(q, 0), np.zeros((), z.dtype), grad * (q * np.power(p, q - 1))) if wanted[0] else None
             dy = np.where(np.equal(p, 0) & np.greater_equal(q, 0), np.zeros((), z.dtype), grad * (z * np.log(p))) if wanted[1] else None
         return shares(dx, dy, p, q, types)
-    return result("pow", z, rule, x, y, saved=(x, y))
+    return result("pow", z, rule, x, y, saved=(x, y), formula=power_formula)
+
+
+def power_formula(x, y):
+    """x ** y by a logarithm; of negative numbers by that of their size, of 0 without a gradient of y."""
+    zero = x == 0
+    size = x.abs().where(zero.logical_not(), 1.0)
+    sign = (1 - 2 * (y.detach() % 2)).where((x < 0).logical_and(y.detach() % 1 == 0), 1.0)
+    return ((size.log() * y).exp() * sign).where(zero.logical_not(), x.abs())
 
 
 cdef tuple shares(dx, dy, np.ndarray p, np.ndarray q, tuple types):

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
+from fastnn.core.backward cimport by_rule
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
 from fastnn.core.storage cimport empty
 from fastnn.core.tape cimport Node
@@ -156,6 +157,10 @@ cdef class SumBackward(Node):
             none.count, none.keep = 0, False
             g = reduced(g, SUM, &none, self.factor)
         return converted(spread(g, <tuple>self.d, &self.axes), self.typenum)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "sum", (), (self.d, axes_tuple(&self.axes, len(self.d)), self.factor,
+                                                       np.PyArray_DescrFromType(self.typenum)))
 
     @property
     def name(self):

@@ -123,8 +123,19 @@ def _variance(x, dim, unbiased, keepdim, correction, root):
                 g = np.where(y == 0, np.zeros((), y.dtype), grad / (y * divisor))
                 return expand(g) * centred
             return expand(grad * 2 / divisor) * centred
-    out = result("std" if root else "var", y, rule, x, saved=(x,))
+
+    def formula(t):
+        centred = t - mean(t, axes, True)
+        v = sum(centred * centred, axes, keepdim) / float(divisor)
+        return _root(v) if root else v
+    out = result("std" if root else "var", y, rule, x, saved=(x,), formula=formula)
     return keeps_output(out) if root else out
+
+
+def _root(t):
+    """The square root, of 0 with gradient 0."""
+    above = t != 0
+    return t.where(above, 1.0).sqrt().where(above, 0.0)
 
 
 def var(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
@@ -196,7 +207,17 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: Dims | None = None, 
                 return np.sign(values) * at * (g / at.sum(axis=axes, keepdims=True).astype(values.dtype))
             scaled = np.sign(values) * np.abs(values) ** (p - 1) * (g / total ** (p - 1))
             return np.where((total == 0) | ((values == 0) & (p < 1)), zero, scaled).astype(values.dtype, copy=False)
-    out = result("norm", y, rule if p else lambda g: None, x, saved=(x,))
+
+    def formula(t):
+        if p == 2:
+            return _root(sum(t * t, axes, keepdim))
+        if p == 1:
+            return sum(t.abs(), axes, keepdim)
+        if p == 0 or np.isinf(p):
+            raise NotImplementedError(f"create_graph=True: the norm with p = {p:g} has no rule for a gradient of its gradient")
+        powers = sum(t.abs() ** p, axes, keepdim)
+        return (powers.where(powers != 0, 1.0) ** (1 / p)).where(powers != 0, 0.0)
+    out = result("norm", y, rule if p else lambda g: None, x, saved=(x,), formula=formula)
     return out if p in (0, 1) else keeps_output(out)
 
 
@@ -250,7 +271,11 @@ def _extreme_dim(x, dim, keepdim, name, kind):
         return full
     if keepdim:
         y, at = y.reshape(kept), at.reshape(kept)
-    return kind(result(name, y, rule, x), result(name, at, None))
+    places = result(name, at.reshape(kept), None)
+
+    def taken(t):
+        return t.gather(axis, places).reshape(y.shape)
+    return kind(result(name, y, rule, x, adjoint=taken), result(name, at, None))
 
 
 @overload

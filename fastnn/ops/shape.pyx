@@ -5,6 +5,7 @@ cimport numpy as np
 
 import numpy as np
 
+from fastnn.core.backward cimport by_rule
 from fastnn.core.launch cimport recorder_listens
 from fastnn.core.tape cimport Node, grad_enabled
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, attach_view, share, wants, wrap, wrap_view
@@ -62,6 +63,9 @@ cdef class ReshapeBackward(Node):
     """The gradient takes the shape of the input back.  d: that shape."""
     cdef object backward(self, np.ndarray grad):
         return with_shape(grad, <tuple>self.d)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return grad.reshape(self.d)
 
     cdef bint aliases(self):
         return True
@@ -196,6 +200,9 @@ cdef class PermuteBackward(Node):
     cdef object backward(self, np.ndarray grad):
         return permuted_array(grad, <tuple>self.d)
 
+    cdef object derivative(self, object grad, tuple wanted):
+        return grad.permute(self.d)
+
     cdef bint aliases(self):
         return True
 
@@ -326,6 +333,9 @@ cdef class ExpandBackward(Node):
     """Sum over the axes along which the elements were repeated.  d: the input's shape."""
     cdef object backward(self, np.ndarray grad):
         return sum_to_shape(grad, <tuple>self.d)
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "expand", (), (self.d,))
 
     cdef bint aliases(self):
         return True

@@ -10,6 +10,7 @@ import numpy as np
 
 import fastnn.kernels.softmax  # no-cython-lint: declares the kernels
 
+from fastnn.core.backward cimport by_rule, output_of
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport empty, empty_like
 from fastnn.core.tape cimport Node
@@ -65,6 +66,9 @@ cdef class SoftmaxBackward(Node):
         set_sizes(&L, g, self.axis, self.log)
         launch(&L)
         return dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "softmax", (), (output_of(self, self.a), self.axis, self.log))
 
 
 cdef Tensor run_softmax(Tensor x, int axis, bint log):
@@ -159,6 +163,9 @@ cdef class LogsumexpBackward(Node):
         set_sizes(&L, x, np.PyArray_NDIM(x) - 1, True)
         launch(&L)
         return dx
+
+    cdef object derivative(self, object grad, tuple wanted):
+        return by_rule(self, grad, wanted, "logsumexp", (self.a,), ())
 
 
 cdef Tensor logsumexp_last(Tensor x):
