@@ -3,6 +3,8 @@
 Every network is written once, for any library with torch's names: function(nn, optim) -> (model, loss, optimizer factory,
 shape of a sample, classes or None, batch).
 """
+import sys
+
 import numpy as np
 
 from bench.case import draw, library
@@ -66,6 +68,25 @@ def mlp_256(nn, optim):
     """784-256-10, batch 128, SGD."""
     model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
     return model, nn.CrossEntropyLoss(), lambda p: optim.SGD(p, lr=0.01), (784,), 10, 128
+
+
+@case
+def oscillator(nn, optim):
+    """What u'' + 9 u = x leaves of a network u, 1-32-32-1 with tanh: gradients of gradients, 64 points, Adam."""
+    grad = sys.modules[nn.__name__.rpartition(".")[0]].autograd.grad
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.u = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+
+        def forward(self, x):
+            x = x.detach().requires_grad_()
+            u = self.u(x)
+            du, = grad(u.sum(), x, create_graph=True)
+            ddu, = grad(du.sum(), x, create_graph=True)
+            return ddu + 9 * u
+    return Residual(), nn.MSELoss(), lambda p: optim.Adam(p, lr=1e-3), (1,), None, 64
 
 
 @case
