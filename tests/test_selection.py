@@ -54,7 +54,7 @@ def statistics(v, p, w, q, g, factors, threads=1):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (10, 10, 784, 256), (100, 100, 784, 130), (7, 9, 13, 17), (5, 130, 100, 65),
-                                   (301, 2, 33, 300), (3, 5, 70, 9), (900, 1000, 300, 70)], ids=str)
+                                   (301, 2, 33, 300), (3, 5, 70, 9), (900, 1000, 300, 70), (3, 5, 9000, 9)], ids=str)
 def test_statistics(shape, dtype):
     rng = np.random.default_rng(1)
     rows, samples, visible, hidden = shape
@@ -73,7 +73,7 @@ def test_statistics(shape, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (10, 10, 784, 256), (100, 100, 784, 130), (7, 9, 13, 17), (301, 2, 33, 300),
-                                   (3, 5, 70, 9), (900, 1000, 300, 70), (2, 2, 9, 5000)], ids=str)
+                                   (3, 5, 70, 9), (900, 1000, 300, 70), (2, 2, 9, 5000), (3, 5, 9000, 9)], ids=str)
 def test_a_step_by_the_statistics_has_the_bits_of_both(shape, dtype):
     """Few ones step from registers, more rows than a stretch by the gradient's memory before that, many values by the dense product."""
     rng = np.random.default_rng(3)

@@ -2,7 +2,7 @@
 
 /* No branch depends on the data: a guess would be wrong every other time. */
 #ifdef FN_HAS_COMPRESS
-static int64_t list_rows(int64_t n, const uint16_t *word, int32_t *at) {
+FN_INLINE int64_t list_row(int64_t n, const uint16_t *word, int32_t *at) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
         vstore_i(at + count, vcompress_i(word[i], FN_LANE_F + (int32_t)(16 * i)));
@@ -18,7 +18,7 @@ static const uint8_t bits_of[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3,
 static const four places_of[16] = {{0}, {0}, {1}, {0, 1}, {2}, {0, 2}, {1, 2}, {0, 1, 2}, {3}, {0, 3}, {1, 3}, {0, 1, 3},
                                    {2, 3}, {0, 2, 3}, {1, 2, 3}, {0, 1, 2, 3}};
 
-static int64_t list_rows(int64_t n, const uint16_t *word, int32_t *at) {
+FN_INLINE int64_t list_row(int64_t n, const uint16_t *word, int32_t *at) {
     int64_t count = 0;
     for (int64_t q = 0; q < 4 * n; q++) {
         const int c = word[q / 4] >> (q % 4 * 4) & 15;
@@ -30,7 +30,7 @@ static int64_t list_rows(int64_t n, const uint16_t *word, int32_t *at) {
 }
 #endif
 
-static int64_t list_sums(int64_t n, const uint16_t *word, int32_t *at) {
+FN_INLINE int64_t list_row_of_sums(int64_t n, const uint16_t *word, int32_t *at) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++)
         for (int q = 0; q < 4; q++) {
@@ -40,6 +40,19 @@ static int64_t list_sums(int64_t n, const uint16_t *word, int32_t *at) {
         }
     return count;
 }
+
+#define LISTS(name, one)                                                                                                           \
+    static void name(int64_t rows, int64_t n, const uint16_t *word, int64_t from, int32_t *at, int32_t *starts, int64_t step) {    \
+        int64_t count = starts[0];                                                                                                 \
+        for (; rows > 0; rows--, word += from, starts += step) {                                                                   \
+            starts[0] = (int32_t)count;                                                                                            \
+            count += one(n, word, at + count);                                                                                     \
+            starts[1] = (int32_t)count;                                                                                            \
+        }                                                                                                                          \
+    }
+LISTS(list_rows, list_row)
+LISTS(list_sums, list_row_of_sums)
+#undef LISTS
 
 #define FN_REAL f
 #include "../real.h"

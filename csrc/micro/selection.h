@@ -13,21 +13,24 @@ typedef struct fn_selection_table {
     /* Words of n elements in a row, and of 16 (or fewer) rows of n columns, `step` apart; are all elements 0 or 1? */
     int (*words_along)(int64_t n, const void *x, uint16_t *word);
     int (*words_down)(int64_t rows, int64_t n, const void *x, int64_t rsx, uint16_t *word, int64_t step);
-    /* Rows that n words select: of B, and of the tables.  Returns how many; writes up to 16 more. */
-    int64_t (*list_rows)(int64_t n, const uint16_t *word, int32_t *at);
-    int64_t (*list_sums)(int64_t n, const uint16_t *word, int32_t *at);
+    /* Rows that n words select: of B, and of the tables.  Of `rows` rows, whose words are `from` apart: one list after the other, from
+     * at[starts[0]] on; row r's ends up between starts[r * step] and starts[r * step + 1].  Writes no more than the words
+     * might select. */
+    void (*list_rows)(int64_t rows, int64_t n, const uint16_t *word, int64_t from, int32_t *at, int32_t *starts, int64_t step);
+    void (*list_sums)(int64_t rows, int64_t n, const uint16_t *word, int64_t from, int32_t *at, int32_t *starts, int64_t step);
     /* value[t] = x[at[t] * step] */
     void (*gather)(int64_t count, const int32_t *at, const void *x, int64_t step, void *value);
     /* 16 rows of sums for every 4 rows of b, all `columns` apart: whole vectors. */
     void (*subset_sums)(int64_t rows, int64_t columns, const void *b, void *sums);
     /* Rows of c, rsc apart: row r (+)= the sum of value[t] * row at[t] of b (value NULL: of the rows), in that order, + bias (or
-     * NULL).  Its t are those from starts[r * step] to starts[r * step + 1], both counted from r * room.  `roomy`: what lies behind the
+     * NULL).  Its t are those from starts[r * step] to starts[r * step + 1].  `roomy`: what lies behind the
      * columns of b, up to `panel` of them, may be read. */
-    void (*combine)(int64_t rows, const int32_t *starts, int64_t step, const int32_t *at, int64_t room, const void *value,
+    void (*combine)(int64_t rows, const int32_t *starts, int64_t step, const int32_t *at, const void *value,
                     const void *b, int64_t rsb, int roomy, int64_t columns, const void *bias, int load, void *c, int64_t rsc);
     /* In place of the last stretch's storing: the plain step (sgd of ../update.def) of p, rsc apart as c is, by those sums; c is only
-     * read.  still: a row without any t, of this call or of those before, leaves its row of p alone. */
-    void (*combine_sgd)(int64_t rows, const int32_t *starts, int64_t step, const int32_t *at, int64_t room, const void *value,
+     * read.  load: how many calls came before this one; their t end where this one's begin.  still: a row without any t, of this call or of
+     * those before, leaves its row of p alone. */
+    void (*combine_sgd)(int64_t rows, const int32_t *starts, int64_t step, const int32_t *at, const void *value,
                         const void *b, int64_t rsb, int roomy, int64_t columns, int load, const void *c, int64_t rsc,
                         const fn_coefficients *k, int still, void *p);
     void (*scaled)(int64_t columns, const void *x, double factor, void *y);    /* y = factor x */

@@ -13,14 +13,16 @@ cdef extern from "fastnn.h" nogil:
         int panel
         int (*words_along)(int64_t n, const void* x, uint16_t* word) noexcept nogil
         int (*words_down)(int64_t rows, int64_t n, const void* x, int64_t rsx, uint16_t* word, int64_t step) noexcept nogil
-        int64_t (*list_rows)(int64_t n, const uint16_t* word, int32_t* at) noexcept nogil
-        int64_t (*list_sums)(int64_t n, const uint16_t* word, int32_t* at) noexcept nogil
+        void (*list_rows)(int64_t rows, int64_t n, const uint16_t* word, int64_t from_, int32_t* at, int32_t* starts,
+                          int64_t step) noexcept nogil
+        void (*list_sums)(int64_t rows, int64_t n, const uint16_t* word, int64_t from_, int32_t* at, int32_t* starts,
+                          int64_t step) noexcept nogil
         void (*gather)(int64_t count, const int32_t* at, const void* x, int64_t step, void* value) noexcept nogil
         void (*subset_sums)(int64_t rows, int64_t columns, const void* b, void* sums) noexcept nogil
-        void (*combine)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, int64_t room, const void* value,
+        void (*combine)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, const void* value,
                         const void* b, int64_t rsb, int roomy, int64_t columns, const void* bias, int load, void* c,
                         int64_t rsc) noexcept nogil
-        void (*combine_sgd)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, int64_t room, const void* value,
+        void (*combine_sgd)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, const void* value,
                             const void* b, int64_t rsb, int roomy, int64_t columns, int load, const void* c, int64_t rsc,
                             const fn_coefficients* k, int still, void* p) noexcept nogil
         void (*scaled)(int64_t columns, const void* x, double factor, void* y) noexcept nogil
@@ -63,7 +65,7 @@ cdef struct Product:
     int64_t first               # the chunk of rows at work
     int64_t count
     int64_t words               # of a row
-    int64_t room                # entries of a row's list
+    int64_t room                # entries that a row's list may have
     int way
     bint binary
     bint in_place               # B is used where it lies
@@ -73,6 +75,11 @@ cdef struct Product:
     int64_t splits              # blocks of rows for one panel
     bint lists_by_panel         # no two panels need the list of a row
     bint parted                 # every stretch of K by a block of its own, into `parts`
+    # Makes B where each worker is to have one of its own, `own_bytes` apart; what is to be done once is done with the `first`.
+    void (*own_b)(void* context, char* b, bint first) noexcept nogil
+    int64_t own_bytes
+    int32_t* owned              # by worker: is it made?
+    void* context               # of that
     char* parts
     uint16_t* words_of
     Found* found

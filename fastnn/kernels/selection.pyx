@@ -1,7 +1,7 @@
 """Products whose left operand is mostly zeros, or binary: states of stochastic units.
 
 Rows of B are added up as the nonzeros of a row of A select them, or by fours from tables of sums (csrc/micro/selection.h); which
-of the two, or the dense product, is decided by counting the nonzeros: docs/boltzmann.md has the figures behind the numbers below.
+of these, or the dense product, is decided by counting the nonzeros: docs/boltzmann.md has the figures behind the numbers below.
 Zeros are skipped: 0 times a NaN or an infinity of B adds nothing here.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
@@ -11,12 +11,15 @@ from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef enum:
+    SHARED = 2048               # sums of stretches that two threads add up sooner than one
+    BLOCK = 1024                # of them, in a block
     FIRST_LEVEL = 24576         # bytes of the rows of B, or of their sums, that a panel keeps in the cache
     PANEL_BYTES = 61440         # beyond the first level, where few ones are: each stretch of K costs a wrong guess of a count
     SERIAL = 1024               # words that one thread makes sooner than two
     FEW_USES = 4                # selections of a row of B for which a copy into a panel does not pay
     PARTS = 4                   # stretches of K, where a product of few rows is cut by them: all of B that a thread reads is its own
     FEW_ROWS = 64
+    CUT = 64                    # rows of B, or of a product, in whose multiples threads share them; the same for every instruction set
 
 # How the sums are formed.
 cdef enum: DENSE, ROWS, SUMS
@@ -36,15 +39,33 @@ cdef inline bint may_part(const Product* p) noexcept nogil:
     return p.samples == NULL and p.csb == 1 and p.M < FEW_ROWS and p.K >= 4 * PARTS * WORD and p.K * p.N * p.item > 2 * PANEL_BYTES
 
 
+cdef inline int64_t share_of(int64_t n, int64_t i, int64_t of) noexcept nogil:
+    """Where the i-th of `of` shares of n begins.
+
+    Products up, down and statistics cut the visible units alike, so that each thread finds its own rows of W in its own cache.
+    """
+    return min(n, ceil_div(n, CUT) * i // of * CUT)
+
+
+cdef inline int64_t split_of(const Product* p, int64_t i) noexcept nogil:
+    """Where a split of the chunk's rows begins."""
+    return p.count * i // p.splits if p.count < 8 * CUT else share_of(p.count, i, p.splits)
+
+
+cdef inline int64_t start_of(const Product* p, int64_t s) noexcept nogil:
+    """Where a stretch of K begins."""
+    return share_of(p.K, s, PARTS) if p.parted else min(p.K, s * p.depth)
+
+
 cdef void lay_out(Product* p, char* at) noexcept nogil:
     """Where the scratch of a chunk lies: the lists, or in their place that of a dense product."""
     cdef int64_t rows = chunk_rows(p)
     cdef gemm_args g
     p.words = ceil_div(p.K, WORD)
-    p.room = (p.words + 1) * WORD
+    p.room = p.words * WORD
     p.words_of = <uint16_t*>at
     p.found = <Found*>(at + padded(rows * p.words * 2))
-    p.starts = <int32_t*>(<char*>p.found + padded(ceil_div(rows, LIST_ROWS) * sizeof(Found)))
+    p.starts = <int32_t*>(<char*>p.found + padded(max(PARTS, ceil_div(rows, LIST_ROWS)) * sizeof(Found)))
     p.at = <int32_t*>(<char*>p.starts + padded(rows * (p.words + 2) * 4))
     p.values = <char*>p.at + padded(rows * p.room * 4)
     p.spare = p.values + padded(rows * p.room * p.item)
@@ -95,6 +116,19 @@ cdef void words_block(void* context, int64_t block, int worker) noexcept nogil:
     count_bits(word, n * p.words, found)
 
 
+cdef void words_of_stretch(void* context, int64_t s, int worker) noexcept nogil:
+    """Of all rows, where each stretch of K may get a block of its own."""
+    cdef Product* p = <Product*>context
+    cdef int64_t k = share_of(p.K, s, PARTS), depth = share_of(p.K, s + 1, PARTS) - k, r
+    cdef uint16_t* word
+    cdef Found* found = p.found + s
+    memset(found, 0, sizeof(Found))
+    for r in range(p.count):
+        word = p.words_of + r * p.words + k // WORD
+        found.others += not p.kernels.words_along(depth, p.x + ((p.first + r) * p.K + k) * p.item, word)
+        count_bits(word, ceil_div(depth, WORD), found)
+
+
 cdef void values_of(const Product* p, int64_t row, int64_t k, int64_t count, const int32_t* at, char* value) noexcept nogil:
     """The elements of A at `at`, counted from column k."""
     cdef int64_t above = ceil_div(p.rows, WORD) * WORD, t = 0
@@ -107,25 +141,33 @@ cdef void values_of(const Product* p, int64_t row, int64_t k, int64_t count, con
     p.kernels.gather(count - t, at + t, p.samples + ((k - above) * p.M + row) * p.item, p.M, value + t * p.item)
 
 
+cdef void list_stretch(const Product* p, int64_t first, int64_t rows, int64_t s, int64_t start, int32_t* starts,
+                       int64_t step) noexcept nogil:
+    """What a stretch of K selects for some rows, one list behind the other: close together, whoever reads them finds them in the cache."""
+    cdef int64_t k = start_of(p, s), words = ceil_div(start_of(p, s + 1) - k, WORD), r
+    cdef const uint16_t* word = p.words_of + first * p.words + k // WORD
+    starts[0] = <int32_t>start
+    if p.way == SUMS:
+        p.kernels.list_sums(rows, words, word, p.words, p.at, starts, step)
+        return
+    p.kernels.list_rows(rows, words, word, p.words, p.at, starts, step)
+    if not p.binary:
+        for r in range(rows):
+            start = starts[r * step]
+            values_of(p, p.first + first + r, k, starts[r * step + 1] - start, p.at + start, p.values + start * p.item)
+
+
 cdef void make_lists(const Product* p, int64_t first, int64_t last) noexcept nogil:
-    cdef int64_t r, s, k, count, words
-    cdef const uint16_t* word
-    cdef int32_t* at
-    cdef int32_t* starts
+    cdef int64_t r, s, step = p.stretches + 1, start = first * p.room
+    cdef int32_t* starts = p.starts + first * step
+    if p.stretches == 1:
+        list_stretch(p, first, last - first, 0, start, starts, step)
+        return
     for r in range(first, last):
-        starts = p.starts + r * (p.stretches + 1)
-        starts[0] = 0
         for s in range(p.stretches):
-            k = s * p.depth
-            word, words = p.words_of + r * p.words + k // WORD, ceil_div(min(p.depth, p.K - k), WORD)
-            at = p.at + r * p.room + starts[s]
-            if p.way == SUMS:
-                count = p.kernels.list_sums(words, word, at)
-            else:
-                count = p.kernels.list_rows(words, word, at)
-                if not p.binary:
-                    values_of(p, p.first + r, k, count, at, p.values + (r * p.room + starts[s]) * p.item)
-            starts[s + 1] = starts[s] + <int32_t>count
+            list_stretch(p, r, 1, s, start, starts + s, step)
+            start = starts[s + 1]
+        starts += step
 
 
 cdef void lists_block(void* context, int64_t block, int worker) noexcept nogil:
@@ -141,17 +183,26 @@ cdef struct Piece:              # of C: rows of the chunk, and columns
     int64_t columns
 
 
+cdef void part_block(void* context, int64_t s, int worker) noexcept nogil:
+    """One stretch of K: its lists and its sums."""
+    cdef Product* p = <Product*>context
+    cdef int64_t k = start_of(p, s)
+    cdef int32_t* starts = p.starts + 2 * p.count * s
+    list_stretch(p, 0, p.count, s, p.count * k, starts, 2)
+    p.kernels.combine(p.count, starts, 2, p.at, NULL if p.binary else p.values, p.b + k * p.rsb * p.item, p.rsb, 0, p.N, NULL, 0,
+                      p.parts + s * p.count * p.N * p.item, p.N)
+
+
 cdef void panel_block(void* context, int64_t block, int worker) noexcept nogil:
-    """The columns of a panel for all rows of the chunk, for one of its splits, or for one stretch of K."""
+    """The columns of a panel for all rows of the chunk, or for one of its splits."""
     cdef Product* p = <Product*>context
     cdef int64_t column = block // p.splits * p.width, split = block % p.splits, s
     cdef Piece piece
-    if p.parted:
-        piece.first, piece.count, piece.column, piece.columns = 0, p.count, 0, p.N
-        stretch(p, &piece, block, worker)
-        return
-    piece.first, piece.column, piece.columns = p.count * split // p.splits, column, min(p.width, p.N - column)
-    piece.count = p.count * (split + 1) // p.splits - piece.first
+    piece.first, piece.column, piece.columns = split_of(p, split), column, min(p.width, p.N - column)
+    piece.count = split_of(p, split + 1) - piece.first
+    if p.own_b != NULL and (block == 0 or not p.owned[worker]):
+        p.owned[worker] = True
+        p.own_b(p.context, <char*>p.b + worker * p.own_bytes, block == 0 and p.first == 0)
     if p.lists_by_panel:
         make_lists(p, piece.first, piece.first + piece.count)
     for s in range(p.stretches):
@@ -160,10 +211,10 @@ cdef void panel_block(void* context, int64_t block, int worker) noexcept nogil:
 
 cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcept nogil:
     """What a stretch of K adds to a piece of C."""
-    cdef int64_t k = s * p.depth, depth = min(p.depth, p.K - k), rs = p.rsb
+    cdef int64_t k = start_of(p, s), depth = start_of(p, s + 1) - k, rs = p.rsb
     cdef char* panel = p.spare + worker * p.spare_bytes
     cdef char* sums = panel + FIRST_LEVEL
-    cdef const char* b = p.b + (k * p.rsb + piece.column * p.csb) * p.item
+    cdef const char* b = p.b + worker * p.own_bytes + (k * p.rsb + piece.column * p.csb) * p.item
     cdef const char* bias = p.bias + piece.column * p.item if p.bias != NULL and s == p.stretches - 1 else NULL
     if not p.in_place:
         p.dense.pack(depth, piece.columns, b, p.rsb, p.csb, panel, p.width)
@@ -171,9 +222,7 @@ cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcep
         if p.way == SUMS:
             p.kernels.subset_sums(depth, p.width, panel, sums)
             b = sums
-    if p.parted:
-        combine_rows(p, piece, s, b, rs, NULL, False, p.parts + s * p.count * p.N * p.item, p.N)
-    elif p.update != NULL and s == p.stretches - 1:
+    if p.update != NULL and s == p.stretches - 1:
         combine_and_step(p, piece, s, b, rs)
     else:
         combine_rows(p, piece, s, b, rs, bias, s > 0, p.c + ((p.first + piece.first) * p.N + piece.column) * p.item, p.N)
@@ -181,18 +230,16 @@ cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcep
 
 cdef inline void combine_rows(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, const char* bias, bint load, char* c,
                               int64_t rsc) noexcept nogil:
-    p.kernels.combine(piece.count, p.starts + piece.first * (p.stretches + 1) + s, p.stretches + 1, p.at + piece.first * p.room, p.room,
-                      NULL if p.binary else p.values + piece.first * p.room * p.item, b, rs, not p.in_place or p.samples != NULL,
-                      piece.columns, bias, load, c, rsc)
+    p.kernels.combine(piece.count, p.starts + piece.first * (p.stretches + 1) + s, p.stretches + 1, p.at,
+                      NULL if p.binary else p.values, b, rs, not p.in_place or p.samples != NULL, piece.columns, bias, load, c, rsc)
 
 
 cdef inline void combine_and_step(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs) noexcept nogil:
     """The parameter's step by the sums, straight from registers."""
     cdef int64_t at = ((p.first + piece.first) * p.N + piece.column) * p.item
-    p.kernels.combine_sgd(piece.count, p.starts + piece.first * (p.stretches + 1) + s, p.stretches + 1, p.at + piece.first * p.room,
-                          p.room, NULL if p.binary else p.values + piece.first * p.room * p.item, b, rs,
-                          not p.in_place or p.samples != NULL, piece.columns, s > 0, p.c + at, p.N, &p.coefficients, p.still,
-                          p.parameter + at)
+    p.kernels.combine_sgd(piece.count, p.starts + piece.first * (p.stretches + 1) + s, p.stretches + 1, p.at,
+                          NULL if p.binary else p.values, b, rs, not p.in_place or p.samples != NULL, piece.columns, <int>s, p.c + at, p.N,
+                          &p.coefficients, p.still, p.parameter + at)
 
 
 cdef void update_block(void* context, int64_t block, int worker) noexcept nogil:
@@ -202,13 +249,18 @@ cdef void update_block(void* context, int64_t block, int worker) noexcept nogil:
     p.update(rows * p.N, &p.coefficients, p.parameter + at, p.c + at, NULL)
 
 
-cdef void add_parts(Product* p) noexcept nogil:
-    """c = the stretches' sums, added up in order, + bias."""
+cdef inline int64_t rows_of_block(const Product* p) noexcept nogil:
+    return max(1, BLOCK // max(1, p.N))
+
+
+cdef void add_parts(void* context, int64_t block, int worker) noexcept nogil:
+    """c = the stretches' sums, added up in order, + bias; rows of a block."""
+    cdef Product* p = <Product*>context
     cdef int32_t[PARTS] every = [0, 1, 2, 3]
-    cdef int32_t[2] ends = [0, <int32_t>p.stretches]
-    cdef int64_t row
-    for row in range(p.count):
-        p.kernels.combine(1, ends, 0, every, 0, NULL, p.parts + row * p.N * p.item, p.count * p.N, 0, p.N, p.bias, 0,
+    cdef int32_t[2] ends = [0, PARTS]
+    cdef int64_t first = block * rows_of_block(p), last = min(p.count, first + rows_of_block(p)), row
+    for row in range(first, last):
+        p.kernels.combine(1, ends, 0, every, NULL, p.parts + row * p.N * p.item, p.count * p.N, 0, p.N, p.bias, 0,
                           p.c + (p.first + row) * p.N * p.item, p.N)
 
 
@@ -250,46 +302,54 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     p.parted = p.in_place and may_part(p)
     p.depth = depth_of(p, ROWS, f)
     if p.in_place:
-        p.depth = ceil_div(ceil_div(p.K, PARTS), WORD) * WORD if p.parted else max(1, p.K)
-    p.stretches = max(1, ceil_div(p.K, p.depth))
+        p.depth = max(1, p.K)
+    p.stretches = PARTS if p.parted else max(1, ceil_div(p.K, p.depth))
     rows = (SELECTION if p.binary else WITH_VALUE) * f.ones + STRETCH_OF_ROWS * p.count * p.stretches
     if not p.in_place:
         rows += moved
     sums = SELECTION * f.groups + STRETCH_OF_SUMS * p.count * ceil_div(p.K, depth_of(p, SUMS, f)) + moved + SUMMED * p.K
     p.way = ROWS if rows < dense else DENSE
     if p.binary and sums < min(rows, dense):
-        p.way, p.in_place, p.parted, p.depth = SUMS, False, False, depth_of(p, SUMS, f)
+        p.way, p.in_place, p.depth = SUMS, False, depth_of(p, SUMS, f)
         p.stretches = max(1, ceil_div(p.K, p.depth))
+    p.parted = p.parted and p.way == ROWS
     p.width = p.kernels.panel
     if p.in_place and not p.parted:
         p.width = max(p.N, 1) if p.count >= 64 else max(1, ceil_div(p.N, 8 * p.width)) * 2 * p.width
     p.splits = 1
     if p.count >= 64 and ceil_div(p.N, p.width) < 4:
-        p.splits = min(16, p.count // 24)
+        p.splits = min(16, p.count // 24 if p.count < 8 * CUT else ceil_div(p.count, CUT))
     p.lists_by_panel = not p.parted and p.N <= p.width
 
 
 cdef void run_chunk(Product* p) noexcept nogil:
     cdef Found all
-    cdef int64_t block, blocks = ceil_div(p.count, LIST_ROWS)
+    cdef int64_t block, blocks = ceil_div(p.count, LIST_ROWS), finders = PARTS if may_part(p) else blocks
     cdef int threads = p.threads if p.count * p.words > SERIAL else 1
-    parallel(blocks, threads, words_block, p)
+    if may_part(p):
+        parallel(PARTS, p.threads if p.count * p.words > SERIAL // PARTS else 1, words_of_stretch, p)
+    else:
+        parallel(blocks, threads, words_block, p)
     memset(&all, 0, sizeof(Found))
-    for block in range(blocks):
+    for block in range(finders):
         all.ones += p.found[block].ones
         all.groups += p.found[block].groups
         all.others += p.found[block].others
     choose(p, &all)
+    if p.own_b != NULL and (p.way != ROWS or not p.in_place):
+        p.own_b(p.context, <char*>p.b, True)            # one for all
+        p.own_b, p.own_bytes = NULL, 0
     if p.way == DENSE:
         run_dense(p)
         if p.update != NULL:
             parallel(blocks, p.threads, update_block, p)
-        return
-    if not p.lists_by_panel:
-        parallel(blocks, threads, lists_block, p)
-    parallel(p.stretches if p.parted else ceil_div(p.N, p.width) * p.splits, p.threads, panel_block, p)
-    if p.parted:
-        add_parts(p)
+    elif p.parted:
+        parallel(PARTS, p.threads, part_block, p)
+        parallel(ceil_div(p.count, rows_of_block(p)), p.threads if p.count * p.N > SHARED else 1, add_parts, p)
+    else:
+        if not p.lists_by_panel:
+            parallel(blocks, threads, lists_block, p)
+        parallel(ceil_div(p.N, p.width) * p.splits, p.threads, panel_block, p)
 
 
 cdef void run_product(Product* p) noexcept nogil:

@@ -6,8 +6,9 @@ from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, thread
 from fastnn.kernels.selection cimport LIST_ROWS, WORD, Product, begin_product, ceil_div, chunk_rows, lay_out, padded, run_product
 from fastnn.kernels.update cimport fn_coefficients, plain_sgd
 
-# Elements of the scaled means that one thread handles sooner than two.
-cdef enum: SERIAL = 32768
+cdef enum:
+    SERIAL = 32768              # elements of the scaled means that one thread handles sooner than two
+    OWN_BYTES = 49152           # of them, that each worker makes for itself sooner than it gets them from another's cache
 
 cdef fn_kernel CONTRAST_STATISTICS, CONTRAST_STEP
 
@@ -31,11 +32,13 @@ cdef Statistics statistics_of(const fn_call* call, int threads) noexcept nogil:
     p.x, p.samples, p.c = <char*>call.slot[0], <char*>call.slot[2], <char*>call.slot[5]
     p.rsb, p.csb = ceil_div(p.N, lanes) * lanes, 1
     p.b = s.scaled = <char*>call.scratch
-    s.all = <int32_t*>(s.scaled + padded(p.K * p.rsb * p.item))
+    p.own_bytes = padded(p.K * p.rsb * p.item) if p.K * p.rsb * p.item <= OWN_BYTES else 0
+    s.all = <int32_t*>(s.scaled + max(padded(p.K * p.rsb * p.item), p.own_bytes * max(1, threads)))
+    p.owned = s.all + p.K
     p.count = chunk_rows(p)
     if p.samples == NULL:               # a question for scratch, with no arrays yet: any address will do
         p.samples = <char*>call
-    lay_out(p, <char*>s.all + padded(p.K * 4))
+    lay_out(p, <char*>s.all + padded((p.K + max(1, threads)) * 4))
     return s
 
 
@@ -50,33 +53,54 @@ cdef int64_t contrast_statistics_scratch(const fn_call* call) noexcept nogil:
     cdef Statistics s = statistics_of(call, call.threads)
     return s.product.end - <char*>call.scratch
 
-cdef void scale_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef Statistics* s = <Statistics*>context
-    cdef Product* p = &s.product
+cdef void scale(const Statistics* s, char* scaled, int64_t first, int64_t last) noexcept nogil:
+    cdef const Product* p = &s.product
     cdef int64_t above = ceil_div(p.rows, WORD) * WORD, k, row
     cdef int slot, part
     cdef char* to
     cdef double g = (<const double*>s.call.slot[4])[0] if p.dtype else (<const float*>s.call.slot[4])[0]
-    for k in range(block * LIST_ROWS, min(p.K, (block + 1) * LIST_ROWS)):
+    for k in range(first, last):
         slot, part, row = (1, 0, k) if k < above else (3, 1, k - above)
-        to = s.scaled + k * p.rsb * p.item
-        s.all[k] = <int32_t>k
+        to = scaled + k * p.rsb * p.item
         if row < (p.sample_rows if part else p.rows):
             p.kernels.scaled(p.N, <char*>s.call.slot[slot] + row * p.N * p.item, g * s.call.scalar[part], to)
         else:
             memset(to, 0, <size_t>(p.N * p.item))
 
+cdef void scale_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Statistics* s = <Statistics*>context
+    scale(s, s.scaled, block * LIST_ROWS, min(s.product.K, (block + 1) * LIST_ROWS))
+
+cdef void sum_hidden(const Statistics* s, const char* scaled, int64_t column, int64_t columns) noexcept nogil:
+    cdef const Product* p = &s.product
+    cdef int32_t[2] ends = [0, <int32_t>p.K]
+    p.kernels.combine(1, ends, 0, s.all, NULL, scaled + column * p.item, p.rsb, 0, columns, NULL, 0,
+                      <char*>s.call.slot[6] + column * p.item, p.N)
+
 cdef void hidden_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Statistics* s = <Statistics*>context
-    cdef Product* p = &s.product
-    cdef int64_t column = block * p.kernels.panel
-    cdef int32_t[2] ends = [0, <int32_t>p.K]
-    p.kernels.combine(1, ends, 0, s.all, 0, NULL, s.scaled + column * p.item, p.rsb, 0, min(p.kernels.panel, p.N - column), NULL, 0,
-                      <char*>s.call.slot[6] + column * p.item, p.N)
+    cdef int64_t panel = s.product.kernels.panel
+    sum_hidden(s, s.scaled, block * panel, min(panel, s.product.N - block * panel))
+
+cdef void scale_all(void* context, char* scaled, bint first) noexcept nogil:
+    """All the scaled means for one worker, whose cache they then are in; the first sums them up."""
+    cdef Statistics* s = <Statistics*>context
+    scale(s, scaled, 0, s.product.K)
+    if first and s.call.slot[6] != NULL:
+        sum_hidden(s, scaled, 0, s.product.N)
 
 cdef void run(Statistics* s) noexcept nogil:
     cdef Product* p = &s.product
     cdef int threads = p.threads if p.K * p.N > SERIAL else 1
+    cdef int64_t k
+    for k in range(p.K):
+        s.all[k] = <int32_t>k
+    if p.own_bytes and s.call.slot[5] != NULL and p.M and p.N:
+        p.own_b, p.context = scale_all, s
+        memset(p.owned, 0, max(1, p.threads) * 4)
+        run_product(p)
+        return
+    p.own_bytes = 0
     parallel(ceil_div(p.K, LIST_ROWS), threads, scale_block, s)
     if s.call.slot[6] != NULL:
         parallel(ceil_div(p.N, p.kernels.panel), threads, hidden_block, s)
