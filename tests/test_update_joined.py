@@ -1,4 +1,4 @@
-"""Large updates that are part of the product that makes their gradient: the bits of the eager step."""
+"""Updates that are part of the product that makes their gradient, or of one launch: the bits of the eager step."""
 import numpy as np
 import pytest
 from compile_runs import OPTIMIZERS, assert_equal_runs, batches, train
@@ -61,3 +61,36 @@ def test_a_large_update_is_not_joined_where_others_see_the_gradient():
         compiled = train(make, data, True, **options)
         assert_equal_runs(train(make, data, False, **options), compiled)
         assert "matmul_update" not in compiled[2].explain()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_updates_of_a_step_are_one_launch(name):
+    """Parameters of one block and of several, an odd number of them; more than one launch can hold."""
+    def make():
+        narrow = [layer for _ in range(16) for layer in (nn.Linear(3, 3), nn.Tanh())]
+        return nn.Sequential(nn.Linear(40, 900), nn.ReLU(), nn.Linear(900, 37), nn.ReLU(), nn.Linear(37, 3), *narrow,
+                             nn.Linear(3, 5, bias=False))
+
+    data = batches(4, rows=20, features=40)
+    eager = train(make, data, False, name)
+    for threads in (1, 2, 3):
+        compiled = train(make, data, True, name, threads=threads)
+        assert_equal_runs(eager, compiled)
+        assert compiled[2].explain().count("update_beside") == 37
+        assert "32 updates, 7 updates" in compiled[2].explain()
+
+
+def test_updates_of_one_memory_are_not_one_launch():
+    class Overlapping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            both = fastnn.randn(8, 5)
+            self.upper, self.lower = nn.Parameter(both[:6]), nn.Parameter(both[2:])
+
+        def forward(self, x):
+            return x[:, :6] @ self.upper + x[:, 2:] @ self.lower
+
+    data = batches(5, rows=9, features=8)
+    compiled = train(Overlapping, data, True, "SGD")
+    assert_equal_runs(train(Overlapping, data, False, "SGD"), compiled)
+    assert "update_beside" not in compiled[2].explain()

@@ -8,7 +8,7 @@ from fastnn.core.fusion_convolution cimport norm_into_convolution, sum_into_conv
 from fastnn.core.fusion_dropout cimport batch_norm_gradients_in_place, dropouts_into_batch_norms
 from fastnn.core.fusion_relu cimport (
     relu_gradient_into_batch_norm, relu_gradient_into_max_pool, relu_into_batch_norm, relu_into_convolution, relu_into_matmul)
-from fastnn.core.fusion_update cimport update_into_statistics, updates_into_products
+from fastnn.core.fusion_update cimport update_into_statistics, updates_into_products, updates_together
 from fastnn.core.recording cimport Recording
 
 ctypedef object (*Pattern)(Recording recording, int i, object kept)
@@ -39,4 +39,5 @@ def fuse(Recording recording, kept, int split):
     batch_norm_gradients_in_place(recording, kept)
     if split < 0:
         updates_into_products(recording, done)
+        updates_together(recording, done)
     return done, split

@@ -3,8 +3,9 @@ from libc.stdint cimport int64_t
 
 from fastnn.core.fusion_calls cimport drop_buffer, move_place, named, passes_straight, place_of, remove, same
 from fastnn.core.recording cimport INSIDE, OUTSIDE, Place, Recording
-from fastnn.kernels.native cimport fn_call, kernel_named
-from fastnn.kernels.update cimport MATMUL_UPDATE, UPDATE_NUMBER, UPDATED, UPDATED_BY, UPDATED_STATE, number_of_update
+from fastnn.kernels.native cimport FN_F64, fn_call, kernel_named
+from fastnn.kernels.update cimport (
+    BESIDE, MATMUL_UPDATE, MOST_BESIDE, UPDATE_BESIDE, UPDATE_NUMBER, UPDATED, UPDATED_BY, UPDATED_STATE, number_of_update)
 
 # size[] and slots of the kernels that take part, as their drivers in kernels/ read them.
 cdef enum:
@@ -104,3 +105,44 @@ cdef inline int take_update_in(Recording recording, int i, int j) except -1:
         move_place(recording, place_of(recording, j, slot), i, UPDATED_STATE + slot - HYPER - 1)
     recording.buffers[place_of(recording, i, MATMUL_C).which][2] = i
     return remove(recording, j)
+
+
+# ---- updates of one kind, one behind the other -----------------------------------------------------------------------------
+
+cdef inline int updates_together(Recording recording, list done) except -1:
+    """The first of a run of updates does them all in one launch, where threads meet once."""
+    cdef int i = 0, j, count
+    cdef fn_call* first
+    while i < recording.count:
+        first, count = &recording.calls[i].call, 1
+        while number_of_update(first.kernel) >= 0 and i + count < recording.count and joins(recording, i, count):
+            count += 1
+        if count > 1:
+            first.size[UPDATE_BESIDE] = count - 1
+            for j in range(i + 1, i + count):
+                first.flops += recording.calls[j].call.flops
+                first.bytes += recording.calls[j].call.bytes
+                recording.calls[j].call.kernel, recording.calls[j].call.size[1] = &BESIDE, 1
+                recording.calls[j].call.flops = recording.calls[j].call.bytes = 0
+            done.append(f"{count} updates")
+        i += count
+    return 0
+
+
+cdef inline bint joins(Recording recording, int i, int count):
+    """Can the call behind updates i to before i + count be done with them: the same update, of a parameter apart from theirs?"""
+    cdef fn_call* call = &recording.calls[i + count].call
+    cdef fn_call* other
+    cdef Place* place = place_of(recording, i + count, PARAMETER)
+    cdef int64_t item = 8 if call.dtype == FN_F64 else 4, distance
+    cdef int j
+    if count > MOST_BESIDE or call.kernel != recording.calls[i].call.kernel or call.dtype != recording.calls[i].call.dtype:
+        return False
+    for j in range(i, i + count):
+        other = &recording.calls[j].call
+        if place.origin != OUTSIDE or place_of(recording, j, PARAMETER).origin != OUTSIDE:
+            return False
+        distance = <char*>place.pointer - <char*>place_of(recording, j, PARAMETER).pointer
+        if -call.size[0] * item < distance < other.size[0] * item:
+            return False
+    return True

@@ -9,7 +9,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef void (*fn_update_row)(int64_t n, const fn_coefficients* k, void* p, const void* g,
                                    void** state) noexcept nogil
 
-cdef fn_kernel SUM_OF_SQUARES, CLIP_FACTOR, SCALE, CLAMP, MATMUL_UPDATE
+cdef fn_kernel SUM_OF_SQUARES, CLIP_FACTOR, SCALE, CLAMP, MATMUL_UPDATE, BESIDE
 
 # The kernel of an update by name ("adam", "sgd_momentum", ...), NULL when there is none.
 cdef const fn_kernel* update_kernel(str name) noexcept
@@ -21,6 +21,11 @@ cdef enum:
     UPDATED = 4                 # slots
     UPDATED_BY
     UPDATED_STATE
+
+# Updates of one kind, one record behind the other in a plan: the first does them all, the others have BESIDE as kernel and size[1] set.
+cdef enum:
+    MOST_BESIDE = 31
+    UPDATE_BESIDE = 2           # size[]
 
 cdef int number_of_update(const fn_kernel* kernel) noexcept      # -1: it is none
 

@@ -5,7 +5,8 @@ array that holds what the user may change between steps; its layout stands in HY
 that the driver itself advances, and what follows from it (bias corrections) is computed here in float64: so a replayed
 step goes on counting.  Scalar state (step, mu_product, eta, mu) is float32, as torch keeps it.
 
-size[0] = elements; size[1]: only find out what is to be done, for matmul_update (at the end).
+size[0] = elements; size[1]: only find out what is to be done, for matmul_update (at the end) or the call that leads;
+size[UPDATE_BESIDE]: the records behind this one, in a plan, that it does as well.
 """
 from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t
@@ -101,6 +102,15 @@ cdef struct Pass:
     char* gradient
     char* state[3]
 
+cdef struct Together:               # updates of one launch: first halves of all of them, then second halves
+    Pass[MOST_BESIDE + 1] passes
+    int64_t[2][MOST_BESIDE + 1] blocks
+    int count
+
+
+cdef inline int64_t blocks_of(const Pass* t) noexcept nogil:
+    return (t.n + t.block - 1) // t.block if t.n else 0
+
 
 cdef void pass_block(void* context, int64_t block, int worker) noexcept nogil:
     cdef Pass* t = <Pass*>context
@@ -126,14 +136,56 @@ cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, in
     t.gradient = <char*>call.slot[GRADIENT]
     for j in range(arrays):
         t.state[j] = <char*>call.slot[first + j]
-    if call.size[1]:
-        (<Pass*>call.scratch)[0] = t
-        (<Pass*>call.scratch).own = k[0]
-        return
     # an even number of equal blocks: of two threads each updates the half whose gradient it has just computed
     blocks = 1 if t.n <= BLOCK else 2 * ((t.n + 2 * BLOCK - 1) // (2 * BLOCK))
     t.block = ((t.n + blocks - 1) // blocks + LINE - 1) // LINE * LINE
-    parallel((t.n + t.block - 1) // t.block if t.n else 0, threads_now(call), pass_block, &t)
+    if call.size[1]:
+        (<Pass*>call.scratch)[0] = t
+        (<Pass*>call.scratch).own = k[0]
+    elif call.size[UPDATE_BESIDE]:
+        update_together(call, &t)
+    else:
+        parallel(blocks_of(&t), threads_now(call), pass_block, &t)
+
+
+cdef void together_block(void* context, int64_t block, int worker) noexcept nogil:
+    cdef Together* all = <Together*>context
+    cdef int half, j
+    for half in range(2):
+        for j in range(all.count):
+            if block < all.blocks[half][j]:
+                pass_block(&all.passes[j], block + half * all.blocks[0][j], worker)
+                return
+            block -= all.blocks[half][j]
+
+
+cdef void update_together(fn_call* call, const Pass* first) noexcept nogil:
+    """This update and those behind it in one launch: threads meet once, and small ones are shared out too."""
+    cdef Together all
+    cdef fn_call* other
+    cdef Pass* t
+    cdef int64_t blocks, before = 0, behind = 0
+    cdef int j
+    all.count = <int>call.size[UPDATE_BESIDE] + 1
+    for j in range(all.count):
+        t = &all.passes[j]
+        if j:
+            other = call + j
+            other.scratch = t
+            call.kernel.run(other)
+            t.k = &t.own
+        else:
+            t[0] = first[0]
+        blocks = blocks_of(t)
+        all.blocks[0][j] = (blocks + (before <= behind)) // 2
+        all.blocks[1][j] = blocks - all.blocks[0][j]
+        before += all.blocks[0][j]
+        behind += all.blocks[1][j]
+    parallel(before + behind, threads_now(call), together_block, &all)
+
+
+cdef void beside(fn_call* call) noexcept nogil:
+    """Done by the update before it."""
 
 
 # ---- what a step's numbers are -------------------------------------------------------------------------------------
@@ -350,6 +402,10 @@ declare_update("nadam", "step:state mu_product:state exp_avg:state exp_avg_sq:st
 declare_update("radam", "step:state exp_avg:state exp_avg_sq:state", radam)
 declare_update("asgd", "step:state eta:state mu:state ax:state", asgd)
 declare_update("rprop", "step:state prev:state step_size:state", rprop)
+
+
+declare(&BESIDE, "update_beside", "parameter:state gradient:in options:in step:state state1:state state2:state state3:state", beside,
+        NULL)
 
 
 # ---- a product whose result is the gradient -------------------------------------------------------------------------
