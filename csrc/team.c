@@ -316,7 +316,8 @@ static void on_team(int64_t blocks, int threads, fn_block body, void *context) {
     if (!asleep || worth_waking(&j, units, &done)) wake_next(0, threads);
     done += drain_all(&j, 0);
     await((uint32_t)units - done);
-    if (asleep) team.last_end = fn_now_ns();
+    /* asleep by now: the caller had a long unit to itself at the end */
+    if (asleep || atomic_load_explicit(&team.of[1].asleep, memory_order_relaxed)) team.last_end = fn_now_ns();
 }
 
 void fn_parallel(int64_t blocks, int threads, fn_block body, void *context) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BLOCKS = 300, CALLERS = 4 };
@@ -71,6 +72,40 @@ static void add_one(void *context, int64_t block, int worker) {
     atomic_fetch_add((atomic_int *)context, 1);
 }
 
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+static void caller_lingers(void *context, int64_t block, int worker) {
+    (void)context, (void)worker;
+    if (block == 0) usleep(1000);
+}
+
+/* The caller's blocks wait for the helper, a second in all. */
+static void meet(void *context, int64_t block, int worker) {
+    atomic_int *came = context;
+    (void)block;
+    if (worker) atomic_store(came, 1);
+    for (int i = 0; i < 1000 && !atomic_load(came); i++) usleep(1000);
+}
+
+/* A helper falls asleep while the caller ends a job; the next one follows at once: its first block is not the caller's alone. */
+static int woken_at_once(void) {
+    if (fn_team_limit() < 2) return 1;
+    for (int i = 0; i < 5; i++) {
+        atomic_int came = 0, sum = 0;
+        fn_parallel(2, 2, caller_lingers, NULL);
+        fn_parallel(2, 2, add_one, &sum);       /* awake again, so that the lingering job finds it so */
+        fn_parallel(2, 2, caller_lingers, NULL);
+        const int64_t start = now_ms();
+        fn_parallel(8, 2, meet, &came);
+        if (now_ms() - start > 500) return 0;
+    }
+    return 1;
+}
+
 int main(int argc, char **argv) {
     const int forks = argc > 1 ? atoi(argv[1]) : 20;
     if (caller((void *)7)) return puts("alone: wrong blocks"), 1;
@@ -83,6 +118,7 @@ int main(int argc, char **argv) {
         bad |= result != NULL;
     }
     if (bad) return puts("several callers: wrong blocks"), 1;
+    if (!woken_at_once()) return puts("a helper that slept at the end of a job: not woken for the next"), 1;
     /* More blocks than a share can count one by one. */
     atomic_int sum = 0;
     fn_parallel(700001, 3, add_one, &sum);
