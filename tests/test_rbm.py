@@ -409,6 +409,13 @@ def test_messages():
         nn.RBM(6, 4, "softmax", categories=3)(np.array([[0, 3]]))
     with pytest.raises(RuntimeError, match="expected rows of 6"):
         nn.RBM(6, 4)(np.zeros((2, 5)))
+    for options, words in [({"k": 1.5}, "k must"), ({"method": "pcd", "chains": 0}, "chains must"),
+                           ({"method": "pcd", "chains": -3}, "chains must"), ({"dropout": 1}, "dropout must"), ({"dropout": -0.1}, "dropout must")]:
+        with pytest.raises(ValueError, match=words):
+            nn.RBM(6, 3).contrastive_loss(np.zeros((2, 6), np.float32), **options)
+    for options, words in [({"chains": 0}, "chains must"), ({"betas": []}, "must rise"), ({"betas": [0, np.nan, 1]}, "must rise")]:
+        with pytest.raises(ValueError, match=words):
+            nn.RBM(6, 3).ais_log_partition(**options)
     with pytest.raises(ValueError, match="method"):
         nn.RBM(6, 4).contrastive_loss(ROWS, method="x")
 

@@ -55,8 +55,10 @@ def ais_log_partition(rbm: RBM, betas: int | Array | None = None, chains: int = 
     """
     if rbm.hidden != "bernoulli":
         raise NotImplementedError(f"ais_log_partition: for bernoulli hidden units, got {rbm.hidden!r}")
+    if chains < 1:
+        raise ValueError(f"ais_log_partition: chains must be at least 1, got {chains}")
     betas = schedule() if betas is None else schedule(betas) if isinstance(betas, int) else np.asarray(betas, np.float64)
-    if betas[0] != 0 or betas[-1] != 1 or np.any(np.diff(betas) < 0):
+    if betas.ndim != 1 or len(betas) < 2 or betas[0] != 0 or betas[-1] != 1 or not np.all(np.diff(betas) >= 0):
         raise ValueError("ais_log_partition: betas must rise from 0 to 1")
     if rbm.visible == "multinomial" and given is None:
         raise ValueError("ais_log_partition: visible='multinomial' needs the length of the documents: pass given=D")

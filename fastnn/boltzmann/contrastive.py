@@ -58,14 +58,18 @@ def contrastive_loss(rbm: RBM, v: Any, k: int = 1, method: str = "cd", *, chains
     Raises
     ------
     ValueError
-        For data that the visible units cannot take, or unknown options.
+        For data that the visible units cannot take, unknown options, or numbers that make no sense.
     FloatingPointError
         If the parameters are no longer finite.
     """
     if method not in METHODS:
         raise ValueError(f"contrastive_loss: method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
-    if k < 1:
-        raise ValueError(f"contrastive_loss: k must be at least 1, got {k}")
+    if k < 1 or k != int(k):
+        raise ValueError(f"contrastive_loss: k must be a whole number of at least 1, got {k}")
+    if chains is not None and (chains < 1 or chains != int(chains)):
+        raise ValueError(f"contrastive_loss: chains must be a whole number of at least 1, got {chains}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"contrastive_loss: dropout must be at least 0 and below 1, got {dropout}")
     if dropout and method != "cd":
         raise ValueError(f"contrastive_loss: dropout works with method='cd', got method={method!r}")
     if centering and rbm.visible not in ("bernoulli", "gaussian"):
