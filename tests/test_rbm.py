@@ -410,7 +410,8 @@ def test_messages():
     with pytest.raises(RuntimeError, match="expected rows of 6"):
         nn.RBM(6, 4)(np.zeros((2, 5)))
     for options, words in [({"k": 1.5}, "k must"), ({"method": "pcd", "chains": 0}, "chains must"),
-                           ({"method": "pcd", "chains": -3}, "chains must"), ({"dropout": 1}, "dropout must"), ({"dropout": -0.1}, "dropout must")]:
+                           ({"method": "pcd", "chains": -3}, "chains must"), ({"dropout": 1}, "dropout must"),
+                           ({"dropout": -0.1}, "dropout must")]:
         with pytest.raises(ValueError, match=words):
             nn.RBM(6, 3).contrastive_loss(np.zeros((2, 6), np.float32), **options)
     for options, words in [({"chains": 0}, "chains must"), ({"betas": []}, "must rise"), ({"betas": [0, np.nan, 1]}, "must rise")]:
