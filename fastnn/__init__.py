@@ -6,6 +6,7 @@ __path__ = built_path(__path__)     # a checkout may hide the installed package
 import numpy as _np
 
 from fastnn import autograd as autograd
+from fastnn import backends as backends
 from fastnn.autograd import enable_grad as enable_grad
 from fastnn.autograd import inference_mode as inference_mode
 from fastnn.autograd import no_grad as no_grad
@@ -13,8 +14,11 @@ from fastnn.autograd import set_grad_enabled as set_grad_enabled
 from fastnn.core.device import accelerator as accelerator
 from fastnn.core.device import cuda as cuda
 from fastnn.core.device import device as device
+from fastnn.core.device import mps as mps
 from fastnn.core.grad_mode import is_grad_enabled as is_grad_enabled
 from fastnn.core.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
+from fastnn.core.representation import set_printoptions as set_printoptions
+from fastnn.core.switches import *
 from fastnn.core.tensor import Size as Size
 from fastnn.core.tensor import Tensor as Tensor
 from fastnn.core.tensor import get_default_dtype as get_default_dtype

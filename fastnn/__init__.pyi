@@ -3,6 +3,7 @@ import builtins
 import numpy as np
 
 from fastnn import autograd as autograd
+from fastnn import backends as backends
 from fastnn import datasets as datasets
 from fastnn import distributions as distributions
 from fastnn import io as io
@@ -19,8 +20,11 @@ from fastnn.compiling import compile as compile
 from fastnn.core.device import accelerator as accelerator
 from fastnn.core.device import cuda as cuda
 from fastnn.core.device import device as device
+from fastnn.core.device import mps as mps
 from fastnn.core.grad_mode import is_grad_enabled as is_grad_enabled
 from fastnn.core.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
+from fastnn.core.representation import set_printoptions as set_printoptions
+from fastnn.core.switches import *
 from fastnn.core.tensor import Size as Size
 from fastnn.core.tensor import Tensor as Tensor
 from fastnn.core.tensor import get_default_dtype as get_default_dtype

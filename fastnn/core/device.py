@@ -69,6 +69,34 @@ class cuda(_Absent):
     def synchronize(device: object = None) -> None:
         """Wait for nothing."""
 
+    @staticmethod
+    def is_bf16_supported() -> bool:
+        """Never."""
+        return False
+
+    @staticmethod
+    def memory_allocated(device: object = None) -> int:
+        """None."""
+        return 0
+
+    max_memory_allocated = memory_reserved = memory_allocated
+
+    @staticmethod
+    def current_device() -> int:
+        """There is none to name."""
+        raise AssertionError("CUDA is not available: fastnn computes on the CPU only")
+
+    @staticmethod
+    def get_device_name(device: object = None) -> str:
+        """There is none to name."""
+        raise AssertionError("CUDA is not available: fastnn computes on the CPU only")
+
+
+class mps(_Absent):
+    """What programs ask of `mps`; seeds and the like are accepted."""
+
+    manual_seed, empty_cache, synchronize = cuda.manual_seed, cuda.empty_cache, cuda.synchronize
+
 
 class accelerator(_Absent):
     """What programs ask of `accelerator`."""

@@ -8,16 +8,67 @@ import numpy as np
 from fastnn.core.tensor import get_default_dtype
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastnn.core.tensor import Tensor
+
+
+_DEFAULTS: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 75, "sci_mode": None}
+_PROFILES = {"default": _DEFAULTS, "short": {**_DEFAULTS, "precision": 2, "edgeitems": 2}, "full": {**_DEFAULTS, "threshold": np.inf}}
+_options = dict(_DEFAULTS)
+
+
+def set_printoptions(precision: int | None = None, threshold: float | None = None, edgeitems: int | None = None,
+                     linewidth: int | None = None, profile: str | None = None, sci_mode: bool | None = None) -> None:
+    """Choose how tensors print; what is not named stays as it is.
+
+    Parameters
+    ----------
+    precision : int, default 4
+        Digits after the point.
+    threshold : int, default 1000
+        Larger tensors are abbreviated.
+    edgeitems : int, default 3
+        How many elements an abbreviated axis shows at either end.
+    linewidth : int, default 75
+    profile : "default", "short" or "full"
+        Sets all of them first.
+    sci_mode : bool, optional
+        Print exponents always or never; None: where the sizes differ much.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.set_printoptions(precision=2)
+    >>> fastnn.tensor([3.14159, 100.0])
+    tensor([  3.14, 100.00])
+    >>> fastnn.set_printoptions(profile="default")
+    """
+    if profile is not None:
+        _options.update(_PROFILES[profile])
+    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    _options.update({name: value for name, value in given.items() if value is not None})
+    _options["sci_mode"] = sci_mode
+
+
+def _formatter(shown):
+    """Functions that print elements where NumPy's choice is not wanted."""
+    if shown.dtype == np.bool_ and shown.all():
+        return {"bool": str}
+    if shown.dtype.kind != "f" or _options["sci_mode"] is None:
+        return None
+    form = f"{{:.{_options['precision']}{'e' if _options['sci_mode'] else 'f'}}}"
+    width = max((len(form.format(v)) for v in shown.ravel().tolist()), default=0)
+    return {"float": lambda v: form.format(v).rjust(width)}
 
 
 def text(t: Tensor) -> str:
     """tensor(...) as torch prints it: four digits, dtype only where it is not the default."""
     array = t.array
     shown = array.astype(np.float64) if array.dtype.kind == "f" else array      # NumPy takes exponents earlier for shorter floats
-    text = np.array2string(shown, separator=", ", precision=4, prefix="tensor(", threshold=1000,
-                           floatmode="maxprec_equal" if _is_whole(shown) else "fixed", suppress_small=False,
-                           formatter={"bool": str} if array.dtype == np.bool_ and array.all() else None)
+    text = np.array2string(shown, separator=", ", precision=_options["precision"], prefix="tensor(", threshold=_options["threshold"],
+                           edgeitems=_options["edgeitems"], max_line_width=_options["linewidth"],
+                           floatmode="maxprec_equal" if _is_whole(shown) else "fixed", suppress_small=False, formatter=_formatter(shown))
     if not array.size:
         text = str(array.tolist())
     text = text.replace(", ...,", ",  ...,")

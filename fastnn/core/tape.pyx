@@ -156,6 +156,24 @@ cdef int check_saved(Node node) except -1:
     return 0
 
 
+cdef bint anomaly = False
+
+
+def set_check_nan(bint on):
+    """Shall a backward run stop where a rule gives NaN?  Gives what held before."""
+    global anomaly
+    before = anomaly
+    anomaly = on
+    return before
+
+
+cdef int check_nan(Node node, object found) except -1:
+    for i, g in enumerate(found if type(found) is tuple else (found,)):
+        if g is not None and np.isnan(g).any():
+            raise RuntimeError(f"Function '{node.name}' returned nan values in its {i}th output.")
+    return 0
+
+
 cdef list reachable(list roots, long mark):
     """Every node under the roots, newest first."""
     cdef list stack = [], found = []
@@ -253,6 +271,8 @@ cdef int run(list roots, bint retain_graph, dict capture, bint accumulate) excep
                 g = node.backward(<np.ndarray>grads)
             else:
                 g = node.backward_many(<list>grads)
+            if anomaly:
+                check_nan(node, g)
             fresh = not node.aliases()
             if type(g) is tuple:
                 many = <tuple>g

@@ -25,11 +25,13 @@ from fastnn.ops import (
     linear,
     logic,
     power,
+    questions,
     random,
     reduce,
     reduction,
     sorting,
     special,
+    statistics,
 )
 from fastnn.ops import gather as gather_ops  # the class has a gather of its own
 from fastnn.ops import shape as shape_ops  # the class has a shape of its own
@@ -42,7 +44,7 @@ class Tensor:
     __array_priority__: _int
     @property
     def array(self) -> Array: ...
-    def __init__(self, data: ArrayLike = ()) -> None: ...
+    def __init__(self, *data: ArrayLike) -> None: ...
 
     # ---- data
     @property
@@ -77,6 +79,18 @@ class Tensor:
     def is_contiguous(self) -> _bool: ...
     def data_ptr(self) -> _int: ...
     def is_floating_point(self) -> _bool: ...
+    @property
+    def is_cuda(self) -> _bool: ...
+    @property
+    def is_mps(self) -> _bool: ...
+    @property
+    def is_sparse(self) -> _bool: ...
+    @property
+    def is_quantized(self) -> _bool: ...
+    @property
+    def is_meta(self) -> _bool: ...
+    @property
+    def is_cpu(self) -> _bool: ...
     def numpy(self, *, force: _bool = False) -> Array: ...
     def tolist(self) -> Any: ...
     def item(self) -> Any: ...
@@ -383,6 +397,11 @@ class Tensor:
     allclose = logic.allclose
     equal = logic.equal
     nan_to_num = logic.nan_to_num
+    greater = elementwise.gt
+    greater_equal = elementwise.ge
+    less = elementwise.lt
+    less_equal = elementwise.le
+    not_equal = elementwise.ne
     is_nonzero = logic.is_nonzero
     bitwise_left_shift = logic._left_shift
     bitwise_right_shift = logic._right_shift
@@ -416,6 +435,22 @@ class Tensor:
     pinverse = factorization.pinverse
     slogdet = factorization.slogdet
     svd = factorization.old_svd
+    # ---- ops/statistics
+    cov = statistics.cov
+    corrcoef = statistics.corrcoef
+    # ---- ops/questions
+    is_complex = questions.is_complex
+    is_pinned = questions._no
+    is_shared = questions._no
+    is_conj = questions._no
+    pin_memory = questions.same
+    share_memory_ = questions.same
+    is_signed = questions.is_signed
+    get_device = questions.get_device
+    bfloat16 = questions.bfloat16
+    new = questions.new
+    apply_ = questions.apply_
+    fill_diagonal_ = questions.fill_diagonal_
     # ---- ops/reduce
     sum = reduce.sum
     mean = reduce.mean

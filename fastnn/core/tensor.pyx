@@ -53,9 +53,12 @@ cdef class Tensor:
     NumPy array behind it.  `requires_grad=True` on a leaf makes `backward()` fill `.grad`.
     """
 
-    def __init__(self, data=()):
-        """Make a tensor of the default dtype from a sequence or array; `fastnn.tensor` keeps the dtype."""
-        self.array = np.array(data, DEFAULT_DTYPE)
+    def __init__(self, *data):
+        """Make a tensor of the default dtype from a sequence or array, or of sizes and undefined; `fastnn.tensor` keeps the dtype."""
+        if len(data) == 1 and not isinstance(data[0], int):
+            self.array = np.array(data[0], DEFAULT_DTYPE)
+        else:
+            self.array = np.empty(data or 0, DEFAULT_DTYPE)
 
     # ---- data ------------------------------------------------------------------------------------------
     @property

@@ -20,3 +20,4 @@ KeyPart: TypeAlias = SupportsIndex | slice | EllipsisType | Tensor | Array | lis
 Key: TypeAlias = KeyPart | tuple[KeyPart, ...]          # x[key]
 Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]  # what optimizers take
 Activation: TypeAlias = str | Callable[[Tensor], Tensor]    # of transformers
+Tensors: TypeAlias = Tensor | Sequence[Tensor]

@@ -17,6 +17,7 @@ from fastnn.ops.layout cimport contiguous, copy_into, copy_of, sum_to_shape
 from fastnn.ops.region cimport adopt, check_view
 
 from fastnn.core.tensor import get_default_dtype, install
+from fastnn.ops.aliases import into
 from fastnn.ops.host import overwrite
 from fastnn.ops.promotion import computed_dtype, unsupported
 
@@ -224,9 +225,9 @@ cdef Tensor floating(object input, int code):
     return unary(x.to(get_default_dtype()), code)
 
 
-def sigmoid(input):
+def sigmoid(input, *, out=None):
     """1 / (1 + e^-x)."""
-    return floating(input, SIGMOID)
+    return floating(input, SIGMOID) if out is None else into(out, floating(input, SIGMOID))
 
 
 def sigmoid_(input):
@@ -234,9 +235,9 @@ def sigmoid_(input):
     return unary_in_place(real(input, "sigmoid_cpu"), SIGMOID)
 
 
-def tanh(input):
+def tanh(input, *, out=None):
     """Hyperbolic tangent."""
-    return floating(input, TANH)
+    return floating(input, TANH) if out is None else into(out, floating(input, TANH))
 
 
 def tanh_(input):

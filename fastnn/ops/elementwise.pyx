@@ -18,6 +18,7 @@ from fastnn.ops.layout cimport contiguous, copy_of, fill, sum_to_shape
 
 from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import COMPARISONS, UNARIES
+from fastnn.ops.aliases import into
 from fastnn.ops.host import result
 from fastnn.ops.promotion import computed_dtype, result_dtype, type_name
 
@@ -139,8 +140,11 @@ def make_unary(str name, str formula):
     cdef int code = (<Unary>UNARIES[name]).code
     cdef object integer = INTEGER.get(name)
 
-    def function(input):
-        cdef Tensor x = as_tensor(input)
+    def function(input, *, out=None):
+        cdef Tensor x
+        if out is not None:
+            return into(out, function(input))
+        x = as_tensor(input)
         if not is_real(x.array):
             if x.dtype.kind == "f":
                 return function(x.to(computed_dtype(x.dtype))).to(x.dtype)
@@ -200,13 +204,15 @@ def logit(input, eps=None):
 cdef int CLAMP = (<Unary>UNARIES["clamp"]).code
 
 
-def clamp(input, min=None, max=None):
+def clamp(input, min=None, max=None, *, out=None):
     """Limit to min <= x <= max; the gradient passes where x lies inside, bounds included.
 
     Parameters
     ----------
     min, max : number or Tensor, optional
     """
+    if out is not None:
+        return into(out, clamp(input, min, max))
     cdef Tensor x = as_tensor(input)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -417,14 +423,16 @@ cdef Tensor extremum(object input, object other, str name, bint largest):
     return attach(z, node, x, y)
 
 
-def maximum(input, other):
+def maximum(input, other, *, out=None):
     """The larger of two elements; NaN wins."""
-    return extremum(input, other, "maximum", True)
+    y = extremum(input, other, "maximum", True)
+    return y if out is None else into(out, y)
 
 
-def minimum(input, other):
+def minimum(input, other, *, out=None):
     """The smaller of two elements; NaN wins."""
-    return extremum(input, other, "minimum", False)
+    y = extremum(input, other, "minimum", False)
+    return y if out is None else into(out, y)
 
 
 # ---- selection ---------------------------------------------------------------------------------------------------------
@@ -476,8 +484,10 @@ cdef np.ndarray choose(np.ndarray c, np.ndarray x, np.ndarray y):
     return z
 
 
-def where(condition, input=None, other=None):
+def where(condition, input=None, other=None, *, out=None):
     """input where the condition holds, else other, broadcast; with the condition alone, `nonzero(as_tuple=True)`."""
+    if out is not None:
+        return into(out, where(condition, input, other))
     cdef Tensor c = as_tensor(condition), x, y
     cdef WhereBackward node
     cdef np.ndarray p, q

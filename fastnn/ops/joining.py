@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core.tensor import Size, install
-from fastnn.ops.aliases import accept_numpy_names
+from fastnn.ops.aliases import accept_numpy_names, into
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.pieces import join
 from fastnn.ops.promotion import result_dtype
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
     from fastnn.core.types import Dims, Operand
 
-__all__ = ["block_diag", "broadcast_tensors", "cartesian_prod", "cat", "chunk", "column_stack", "concat", "concatenate",
-           "dsplit", "dstack", "flip", "fliplr", "flipud", "hsplit", "hstack", "repeat_interleave", "roll", "rot90", "row_stack",
-           "split", "split_with_sizes", "stack", "tensor_split", "tile", "unbind", "vsplit", "vstack"]
+__all__ = ["atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_tensors", "cartesian_prod", "cat", "chunk",
+           "column_stack", "concat", "concatenate", "dsplit", "dstack", "flip", "fliplr", "flipud", "hsplit", "hstack",
+           "repeat_interleave", "roll", "rot90", "row_stack", "split", "split_with_sizes", "stack", "tensor_split", "tile",
+           "unbind", "vsplit", "vstack"]
 
 
 def _tensors(tensors, name):
@@ -31,7 +32,7 @@ def _tensors(tensors, name):
     return found
 
 
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Join tensors along an existing axis.
 
     Examples
@@ -41,6 +42,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     tensor([[0., 0.],
             [1., 1.]])
     """
+    if out is not None:
+        return into(out, cat(tensors, dim))
     parts = _tensors(tensors, "cat")
     dtype = result_dtype(*parts)
     for i, t in enumerate(parts):
@@ -69,8 +72,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return result("cat", array, rule, *used, *ignored)
 
 
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Join tensors of one shape along a new axis."""
+    if out is not None:
+        return into(out, stack(tensors, dim))
     parts = _tensors(tensors, "stack")
     axis = normalize_axis(dim, parts[0].ndim + 1)
     shape = parts[0].shape
@@ -90,6 +95,29 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def _at_least(tensors, ndim):
     parts = [tensor_of(t) for t in tensors]
     return [t if t.ndim >= ndim else t.reshape(*[1] * (ndim - t.ndim), *t.shape) for t in parts]
+
+
+def _each(tensors, function):
+    """The function of each of several tensors: of the one given, or of each."""
+    if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
+        tensors = tensors[0]
+    found = tuple(function(tensor_of(t)) for t in tensors)
+    return found[0] if len(found) == 1 else found
+
+
+def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Numbers as vectors of one element; a tuple for several tensors."""
+    return _each(tensors, lambda t: t.reshape(1) if t.ndim == 0 else t)
+
+
+def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Numbers and vectors as matrices of one row; a tuple for several tensors."""
+    return _each(tensors, lambda t: t.reshape(1, -1) if t.ndim < 2 else t)
+
+
+def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Vectors as (1, n, 1), matrices as (m, n, 1); a tuple for several tensors."""
+    return _each(tensors, lambda t: t.reshape(1, -1, 1) if t.ndim < 2 else unsqueeze(t, -1) if t.ndim == 2 else t)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -239,13 +267,14 @@ def repeat_interleave(input: Tensor, repeats: Operand | None = None, dim: int | 
     return result("repeat_interleave", compute("repeat_interleave", lambda a: np.take(a, where, axis), x.array), rule, x)
 
 
-def flip(input: Tensor, *dims: Dims) -> Tensor:
-    """Reverse the order along axes (a copy)."""
+def flip(input: Tensor, *axes: Dims, dims: Dims | None = None) -> Tensor:
+    """Reverse the order along axes (a copy): `flip(x, 0, 1)`, `flip(x, (0, 1))` or `flip(x, dims=(0, 1))`."""
     x = tensor_of(input)
-    given: Any = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    axes = normalize_axes(tuple(given), x.ndim)
-    return result("flip", compute("flip", lambda a: np.flip(a, axes).copy(), x.array), lambda g: np.flip(g, axes), x,
-                  adjoint=lambda t: flip(t, axes))
+    given: Any = axes if dims is None else dims
+    given = given[0] if isinstance(given, tuple) and len(given) == 1 else given
+    at = normalize_axes(given if isinstance(given, int) else tuple(given), x.ndim)
+    return result("flip", compute("flip", lambda a: np.flip(a, at).copy(), x.array), lambda g: np.flip(g, at), x,
+                  adjoint=lambda t: flip(t, at))
 
 
 def fliplr(input: Tensor) -> Tensor:

@@ -21,12 +21,12 @@ __all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "bmm", "ch
            "inner", "kron", "mm", "mv", "outer", "tensordot", "trace", "vdot"]
 
 
-def mm(input: Tensor, mat2: Tensor) -> Tensor:
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Product of two matrices."""
     require_tensors("mm", input=input, mat2=mat2)
     if input.ndim != 2 or mat2.ndim != 2:
         raise RuntimeError(f"{'self' if input.ndim != 2 else 'mat2'} must be a matrix")
-    return matmul(input, mat2)
+    return matmul(input, mat2, out=out)
 
 
 def mv(input: Tensor, vec: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return matmul(input, vec)
 
 
-def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Product of two batches of matrices."""
     if input.ndim != 3:
         raise RuntimeError("batch1 must be a 3D tensor")
@@ -49,7 +49,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
         raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, "
                            f"{input.shape[2]}] but got: [{mat2.shape[0]}, {mat2.shape[1]}].")
-    return matmul(input, mat2)
+    return matmul(input, mat2, out=out)
 
 
 def dot(input: Tensor, tensor: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from fastnn.ops.layout cimport contiguous, sum_to_shape
 
 from fastnn.core.tensor import Size, install
 from fastnn.ops.aliases import into
-from fastnn.ops.promotion import computed_dtype, type_name
+from fastnn.ops.promotion import computed_dtype, type_name, unsupported
 
 __all__ = ["matmul"]     # linear is public in nn.functional
 
@@ -156,7 +156,9 @@ cdef int check_linear(np.ndarray a, np.ndarray w, np.ndarray b) except -1:
         raise RuntimeError(f"linear: weight must have 2 axes (out, in), got shape {(<object>w).shape}")
     if ndim == 0:
         raise RuntimeError("linear: input must have at least 1 axis, got a 0-d tensor")
-    if np.PyArray_TYPE(a) != np.PyArray_TYPE(w) or not is_real(w):
+    if np.PyArray_TYPE(a) == np.PyArray_TYPE(w) and not is_real(w):
+        raise unsupported("linear", (<object>w).dtype, "float32 or float64")
+    if np.PyArray_TYPE(a) != np.PyArray_TYPE(w):
         raise RuntimeError("mat1 and mat2 must have the same dtype, but got "
                            f"{type_name((<object>a).dtype)} and {type_name((<object>w).dtype)} (linear: convert the input, "
                            f"x.astype('{(<object>w).dtype}'), or the model, model.double() / model.float())")

@@ -2,12 +2,16 @@
 import numpy as np
 
 from fastnn.core.tensor import Tensor, install
+from fastnn.ops.elementwise import ge, gt, le, lt, ne
 from fastnn.ops.host import compute, result, tensor_of
 from fastnn.ops.promotion import require_tensors, result_dtype, unsupported
 
-__all__ = ["allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "is_floating_point", "is_nonzero",
-           "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "logical_and", "logical_not",
-           "logical_or", "logical_xor", "nan_to_num", "numel", "signbit"]
+__all__ = ["allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "greater", "greater_equal",
+           "is_floating_point", "is_nonzero", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf",
+           "isposinf", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "nan_to_num",
+           "not_equal", "numel", "signbit"]
+
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 
 
 def _plain(x):
@@ -156,7 +160,8 @@ def numel(input):
 
 for _name, _function in {
         "logical_not": logical_not, "bitwise_not": bitwise_not, "isclose": isclose, "allclose": allclose, "equal": equal,
-        "nan_to_num": nan_to_num, "is_nonzero": is_nonzero, "__and__": bitwise_and, "__or__": bitwise_or, "__xor__": bitwise_xor,
+        "nan_to_num": nan_to_num, "greater": gt, "greater_equal": ge, "less": lt, "less_equal": le, "not_equal": ne,
+        "is_nonzero": is_nonzero, "__and__": bitwise_and, "__or__": bitwise_or, "__xor__": bitwise_xor,
         "__rand__": bitwise_and, "__ror__": bitwise_or, "__rxor__": bitwise_xor, "__invert__": bitwise_not,
         "__lshift__": _left_shift, "__rshift__": _right_shift}.items():
     install(_name, _function)

@@ -2,10 +2,18 @@ from typing import Any, TypeGuard
 
 from fastnn.core.tensor import Tensor
 from fastnn.core.types import Operand
+from fastnn.ops.elementwise import ge, gt, le, lt, ne
 
-__all__ = ["allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "is_floating_point", "is_nonzero",
-           "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "logical_and", "logical_not",
-           "logical_or", "logical_xor", "nan_to_num", "numel", "signbit"]
+__all__ = ["allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "greater", "greater_equal",
+           "is_floating_point", "is_nonzero", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf",
+           "isposinf", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "nan_to_num",
+           "not_equal", "numel", "signbit"]
+
+greater = gt
+greater_equal = ge
+less = lt
+less_equal = le
+not_equal = ne
 
 def logical_and(input: Operand, other: Operand) -> Tensor: ...
 def logical_or(input: Operand, other: Operand) -> Tensor: ...

@@ -14,6 +14,7 @@ from fastnn.ops.layout cimport sum_to_shape
 
 from fastnn.core.tensor import get_default_dtype, install
 from fastnn.kernels.pointwise import UNARIES
+from fastnn.ops.aliases import into
 from fastnn.ops.host import result
 from fastnn.ops.promotion import computed_dtype, result_dtype, unsupported
 
@@ -37,7 +38,7 @@ def neg(input):
     return wrap(np.asarray(host_call("neg", np.negative, (x.array,))))
 
 
-def pow(input, exponent):
+def pow(input, exponent, *, out=None):
     """Raise to a power: a number, a tensor, or a number raised to a tensor.
 
     Examples
@@ -49,6 +50,8 @@ def pow(input, exponent):
     cdef Tensor x
     cdef double e
     cdef np.ndarray p, q
+    if out is not None:
+        return into(out, pow(input, exponent))
     if not isinstance(exponent, (Tensor, np.ndarray, list)):
         x = as_tensor(input)
         if is_real(x.array):

@@ -18,6 +18,7 @@ from fastnn.ops.copy cimport convert, converted
 from fastnn.ops.layout cimport contiguous
 
 from fastnn.core.tensor import install
+from fastnn.ops.aliases import into
 from fastnn.ops.promotion import INT64, computed_dtype, type_name
 
 np.import_array()
@@ -189,7 +190,7 @@ def sum_host(a, axes, keepdim, scale):
     return np.asarray(a.sum(axis=axes, keepdims=keepdim) * np.asarray(scale, a.dtype))
 
 
-def sum(input, dim=None, bint keepdim=False, *, dtype=None, axis=None, bint keepdims=False):
+def sum(input, dim=None, bint keepdim=False, *, dtype=None, out=None, axis=None, bint keepdims=False):
     """Sum over axes (default all).  Integers and bools sum to int64.
 
     Parameters
@@ -208,6 +209,8 @@ def sum(input, dim=None, bint keepdim=False, *, dtype=None, axis=None, bint keep
     """
     cdef Tensor x = as_tensor(input)
     cdef Axes axes
+    if out is not None:
+        return into(out, sum(input, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims))
     keepdim = keepdim or keepdims
     read_axes(&axes, axis if dim is None else dim, np.PyArray_NDIM(x.array), keepdim)
     if dtype is not None:
@@ -224,12 +227,14 @@ def integer_sum(a, axes, keepdim, dtype):
     return a.sum(axis=axes, keepdims=keepdim, dtype=dtype)
 
 
-def mean(input, dim=None, bint keepdim=False, *, dtype=None, axis=None, bint keepdims=False):
+def mean(input, dim=None, bint keepdim=False, *, dtype=None, out=None, axis=None, bint keepdims=False):
     """Mean over axes (default all); needs a float dtype."""
     cdef Tensor x = as_tensor(input)
     cdef Axes axes
     cdef int i
     cdef double n = 1
+    if out is not None:
+        return into(out, mean(input, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims))
     keepdim = keepdim or keepdims
     read_axes(&axes, axis if dim is None else dim, np.PyArray_NDIM(x.array), keepdim)
     if dtype is not None:

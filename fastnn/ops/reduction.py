@@ -15,6 +15,8 @@ from fastnn.ops.softmax import logsumexp
 from fastnn.ops.sorting import ValuesAndIndices, pick, values_and_indices
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastnn.core.types import Dims, DTypeArgument, Number
 
 __all__ = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "bincount", "count_nonzero", "dist", "histc", "logsumexp",
@@ -278,13 +280,19 @@ def _extreme_dim(x, dim, keepdim, name, kind):
     return kind(result(name, y, rule, x, adjoint=taken), result(name, at, None))
 
 
+def _into_out(out, function, *args):
+    """out, or a pair of them, with what the function finds."""
+    found = function(*args)
+    return into(out, found) if isinstance(found, Tensor) else type(found)(*map(into, out, found))
+
+
 @overload
-def max(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+def max(input: Tensor, dim: None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor: ...
 @overload
-def max(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+def max(input: Tensor, dim: int, keepdim: bool = False, *, out: tuple[Tensor, Tensor] | None = None) -> ValuesAndIndices: ...
 @overload
-def max(input: Tensor, dim: Tensor) -> Tensor: ...
-def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
+def max(input: Tensor, dim: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, out: Any = None) -> Tensor | ValuesAndIndices:
     """The largest element; with `dim` (values, indices) along it; with a tensor as second argument `maximum`.
 
     Examples
@@ -293,6 +301,8 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
     >>> fastnn.max(fastnn.tensor([[1, 5], [7, 2]]), 1).indices
     tensor([1, 0])
     """
+    if out is not None:
+        return _into_out(out, max, input, dim, keepdim)
     x = tensor_of(input)
     if isinstance(dim, Tensor):
         return x.maximum(dim)
@@ -300,13 +310,15 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -
 
 
 @overload
-def min(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+def min(input: Tensor, dim: None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor: ...
 @overload
-def min(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+def min(input: Tensor, dim: int, keepdim: bool = False, *, out: tuple[Tensor, Tensor] | None = None) -> ValuesAndIndices: ...
 @overload
-def min(input: Tensor, dim: Tensor) -> Tensor: ...
-def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
+def min(input: Tensor, dim: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, out: Any = None) -> Tensor | ValuesAndIndices:
     """The smallest element; with `dim` (values, indices) along it; with a tensor as second argument `minimum`."""
+    if out is not None:
+        return _into_out(out, min, input, dim, keepdim)
     x = tensor_of(input)
     if isinstance(dim, Tensor):
         return x.minimum(dim)

@@ -296,18 +296,19 @@ def movedim(input, source, destination):
 
 
 # ---- axes of length 1 ------------------------------------------------------------------------------------------------
-def unsqueeze(input, dim):
+def unsqueeze(input, dim=None, *, axis=None):
     """Insert an axis of length 1 at `dim`."""
     cdef Tensor x = as_tensor(input)
     cdef tuple shape = (<object>x.array).shape
-    cdef int axis = axis_of(dim, len(shape) + 1)
-    return reinterpreted(x, shape[:axis] + (1,) + shape[axis:])
+    cdef int at = axis_of(axis if dim is None else dim, len(shape) + 1)
+    return reinterpreted(x, shape[:at] + (1,) + shape[at:])
 
 
-def squeeze(input, dim=None):
+def squeeze(input, dim=None, *, axis=None):
     """Drop axes of length 1: all, or those among `dim`."""
     cdef Tensor x = as_tensor(input)
     cdef tuple shape = (<object>x.array).shape
+    dim = axis if dim is None else dim
     if dim is not None:
         drop = normalize_axes(dim, len(shape))
         keep = tuple([n for i, n in enumerate(shape) if n != 1 or i not in drop])

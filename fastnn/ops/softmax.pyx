@@ -104,7 +104,7 @@ cdef Tensor cast(Tensor x, object dtype):
     return x if dtype is None else x.to(dtype)
 
 
-def softmax(input, dim=None, _stacklevel=3, dtype=None):
+def softmax(input, dim=None, _stacklevel=3, dtype=None, *, axis=None):
     """Scale exponentials to sum 1 along an axis: y_i = exp(x_i) / sum_j exp(x_j).
 
     Parameters
@@ -127,15 +127,15 @@ def softmax(input, dim=None, _stacklevel=3, dtype=None):
     """
     cdef Tensor x = cast(as_tensor(input), dtype)
     if dim is None:
-        dim = implicit_axis("softmax", x.array.ndim)
+        dim = implicit_axis("softmax", x.array.ndim) if axis is None else axis
     return run_softmax(x, axis_of(dim, x.array.ndim), False)
 
 
-def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None, *, axis=None):
     """Logarithm of the softmax: y_i = x_i - log sum_j exp(x_j); arguments as `softmax`."""
     cdef Tensor x = cast(as_tensor(input), dtype)
     if dim is None:
-        dim = implicit_axis("log_softmax", x.array.ndim)
+        dim = implicit_axis("log_softmax", x.array.ndim) if axis is None else axis
     return run_softmax(x, axis_of(dim, x.array.ndim), True)
 
 

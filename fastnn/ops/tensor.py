@@ -14,16 +14,19 @@ from fastnn.ops import (
     linear,
     logic,
     power,
+    questions,
     reduction,
     shape,
     sorting,
     special,
+    statistics,
+    typed,
 )
 from fastnn.ops.joining import broadcast_shapes
 from fastnn.ops.promotion import can_cast, promote_types, result_type
 
-_FAMILIES = (copy, creation, elementwise, factorization, gather, indexing, inplace, joining, linalg, logic, power, reduction, shape,
-             sorting, special)
+_FAMILIES = (copy, creation, elementwise, factorization, gather, indexing, inplace, joining, linalg, logic, power, questions,
+             reduction, shape, sorting, special, statistics, typed)
 NAMES = {name: getattr(family, name) for family in _FAMILIES for name in family.__all__}
 NAMES.update(cdist=distance.cdist, broadcast_shapes=broadcast_shapes, can_cast=can_cast, promote_types=promote_types,
              result_type=result_type, matmul=linear.matmul, add=arithmetic.add, sub=arithmetic.sub, subtract=arithmetic.sub,

@@ -17,9 +17,12 @@ from fastnn.ops.power import *
 from fastnn.ops.promotion import can_cast as can_cast
 from fastnn.ops.promotion import promote_types as promote_types
 from fastnn.ops.promotion import result_type as result_type
+from fastnn.ops.questions import *
 from fastnn.ops.reduction import *
 from fastnn.ops.shape import *
 from fastnn.ops.sorting import *
 from fastnn.ops.special import *
+from fastnn.ops.statistics import *
+from fastnn.ops.typed import *
 
 svd = old_svd
