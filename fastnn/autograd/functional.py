@@ -25,7 +25,7 @@ def _tuple(value):
 def _called(func, inputs, create_graph):
     """func's outputs, and the inputs as leaves."""
     if create_graph:
-        raise NotImplementedError("create_graph=True (gradients of gradients) is not supported")
+        raise NotImplementedError("create_graph=True is not supported here: autograd.grad takes it")
     given = _tuple(inputs)
     for i, x in enumerate(given):
         if not isinstance(x, Tensor):
@@ -140,13 +140,26 @@ def jvp(func: Callable[..., Any], inputs: Tensors, v: Tensors | None = None, cre
     return (plain, tuple(products)) if several else (plain[0], products[0])
 
 
-def hessian(func: Callable[..., Any], inputs: Tensors, *args: Any, **kwargs: Any) -> Any:
-    """Not there: gradients of gradients are not supported.  Differences of gradients approximate it.
+def hessian(func: Callable[..., Tensor], inputs: Tensors, create_graph: bool = False, strict: bool = False, vectorize: bool = False,
+            outer_jacobian_strategy: str = "reverse-mode") -> Any:
+    """All second derivatives of a function with a single element for output; arguments as `jacobian`.
 
-    Raises
-    ------
-    NotImplementedError
-        Always.
+    Returns
+    -------
+    Tensor of shape input.shape + input.shape; a tuple of tuples of them for several inputs
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.autograd.functional.hessian(lambda x: (x ** 3).sum(), fastnn.tensor([1.0, 2.0]))
+    tensor([[ 6.,  0.],
+            [ 0., 12.]])
     """
-    raise NotImplementedError("hessian needs gradients of gradients, which are not supported; (gradient(x + h) - gradient(x - h)) / 2h "
-                              "approximates its product with h's direction")
+    def slopes(*leaves):
+        y = func(*leaves)
+        if not isinstance(y, Tensor) or y.numel() != 1:
+            raise RuntimeError("The output of the function given to hessian must be a Tensor with a single element.")
+        found = grad([y.reshape(())], leaves, create_graph=True, allow_unused=True)
+        found = tuple(from_array(np.zeros(x.shape, x.dtype)) if g is None else g for g, x in zip(found, leaves))
+        return found if isinstance(inputs, tuple | list) else found[0]
+    return jacobian(slopes, inputs, create_graph, strict)
