@@ -17,6 +17,9 @@ from fastnn.autograd import inference_mode as inference_mode
 from fastnn.autograd import no_grad as no_grad
 from fastnn.autograd import set_grad_enabled as set_grad_enabled
 from fastnn.compiling import compile as compile
+from fastnn.core import amp as amp
+from fastnn.core.amp import GradScaler as GradScaler
+from fastnn.core.amp import autocast as autocast
 from fastnn.core.device import accelerator as accelerator
 from fastnn.core.device import cuda as cuda
 from fastnn.core.device import device as device

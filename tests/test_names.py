@@ -104,6 +104,21 @@ def test_switches():
     assert fastnn.get_default_device().type == "cpu" and fastnn.get_num_interop_threads() == 1
 
 
+def test_mixed_precision_changes_nothing():
+    layer, x = fastnn.nn.Linear(2, 1), fastnn.ones(3, 2)
+    plain, scaler = layer(x), fastnn.cuda.amp.GradScaler()
+    optimizer, before = fastnn.optim.SGD(layer.parameters(), lr=0.5), layer.bias.item()
+    with fastnn.autocast("cuda", dtype=fastnn.float16):
+        y = layer(x)
+    assert y.dtype == fastnn.float32 and bool((y == plain).all())
+    scaler.scale(y.sum()).backward()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    assert layer.bias.item() == pytest.approx(before - 1.5)
+    assert fastnn.amp.autocast("cpu")(lambda: 3)() == 3
+
+
 @pytest.fixture
 def printing():
     yield

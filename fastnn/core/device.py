@@ -1,6 +1,8 @@
 """Devices by name: there is one, the CPU.  Programs ask for others before they settle for it."""
 from __future__ import annotations
 
+from fastnn.core import amp as mixed
+
 KINDS = ("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "maia", "xla", "lazy", "vulkan", "mps",
          "meta", "hpu", "mtia", "privateuseone")
 
@@ -52,6 +54,8 @@ class _Absent:
 
 class cuda(_Absent):
     """What programs ask of `cuda`; seeds and the like are accepted."""
+
+    amp = mixed
 
     @staticmethod
     def manual_seed(seed: int) -> None:
