@@ -5,7 +5,8 @@ from fastnn.core.fusion_calls cimport drop_buffer, move_place, named, passes_str
 from fastnn.core.recording cimport INSIDE, OUTSIDE, Place, Recording
 from fastnn.kernels.native cimport FN_F64, fn_call, kernel_named
 from fastnn.kernels.update cimport (
-    BESIDE, MATMUL_UPDATE, MOST_BESIDE, UPDATE_BESIDE, UPDATE_NUMBER, UPDATED, UPDATED_BY, UPDATED_STATE, number_of_update)
+    BESIDE, MATMUL_UPDATE, UPDATE_NUMBER, UPDATED, UPDATED_BY, UPDATED_STATE, number_of_update)
+from fastnn.kernels.update_pass cimport MOST_BESIDE, UPDATE_BESIDE
 
 # size[] and slots of the kernels that take part, as their drivers in kernels/ read them.
 cdef enum:

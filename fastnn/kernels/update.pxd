@@ -2,12 +2,7 @@
 from libc.stdint cimport int64_t
 
 from fastnn.kernels.native cimport fn_kernel
-
-cdef extern from "fastnn.h" nogil:
-    ctypedef struct fn_coefficients:
-        double sign, decay, shrink, rate, rate2, keep, mix, keep2, mix2, eps, correction, lower, upper
-    ctypedef void (*fn_update_row)(int64_t n, const fn_coefficients* k, void* p, const void* g,
-                                   void** state) noexcept nogil
+from fastnn.kernels.update_pass cimport fn_coefficients, fn_update_row
 
 cdef fn_kernel SUM_OF_SQUARES, CLIP_FACTOR, SCALE, CLAMP, MATMUL_UPDATE, BESIDE
 
@@ -21,11 +16,6 @@ cdef enum:
     UPDATED = 4                 # slots
     UPDATED_BY
     UPDATED_STATE
-
-# Updates of one kind, one record behind the other in a plan: the first does them all, the others have BESIDE as kernel and size[1] set.
-cdef enum:
-    MOST_BESIDE = 31
-    UPDATE_BESIDE = 2           # size[]
 
 cdef int number_of_update(const fn_kernel* kernel) noexcept      # -1: it is none
 

@@ -12,8 +12,13 @@ from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.kernels.gemm cimport args_of, gemm_after, gemm_args, gemm_left, gemm_of_call, matmul_scratch
-from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_driver, fn_kernel, parallel, table, threads_for, threads_now
+from fastnn.kernels.gemm cimport args_of, gemm_of_call, matmul_scratch
+from fastnn.kernels.gemm_args cimport gemm_after, gemm_args
+from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_driver, fn_kernel, parallel, table, threads_now
+from fastnn.kernels.update_clip cimport clamp, clip_factor, norm_scratch, scale, sum_of_squares
+from fastnn.kernels.update_pass cimport (
+    BLOCK, FIRST_STATE, GRADIENT, HYPER_SLOT, LINE, PARAMETER, PIECES, THREADS, UPDATE_BESIDE, Pass, Rest, Together, blocks_of, pass_block,
+    pass_part, rest_block, tables, together_block)
 
 cdef extern from "fastnn.h" nogil:
     enum:
@@ -22,13 +27,6 @@ cdef extern from "fastnn.h" nogil:
         FN_UPDATE_rmsprop, FN_UPDATE_rmsprop_momentum, FN_UPDATE_rmsprop_centered, FN_UPDATE_rmsprop_centered_momentum
         FN_UPDATE_adam, FN_UPDATE_adam_amsgrad, FN_UPDATE_adamax, FN_UPDATE_nadam, FN_UPDATE_radam
         FN_UPDATE_radam_early, FN_UPDATE_asgd, FN_UPDATE_rprop
-    ctypedef struct fn_update_table:
-        fn_update_row* row
-        double (*sum_of_squares)(int64_t n, const void* x) noexcept nogil
-        void (*scale)(int64_t n, double factor, void* x) noexcept nogil
-        void (*clamp)(int64_t n, double lower, double upper, void* x) noexcept nogil
-    ctypedef struct tables "fn_table":
-        const fn_update_table* update[2]
 
 # What each family's hyper array holds: options of a parameter group, pairs one after the other, absent ones as 0.
 cdef enum: LR, WEIGHT_DECAY, MAXIMIZE, OWN      # every update begins with these three
@@ -63,14 +61,6 @@ cdef extern from *:
     """
     double step_power "fn_step_power"(int which, double base, double step) noexcept nogil
 
-cdef enum: PARAMETER, GRADIENT, HYPER_SLOT, FIRST_STATE
-# Elements per block: small enough to share out, large enough that handing over a block costs nothing against it.
-cdef enum:
-    BLOCK = 16384
-    PIECES = 16                     # of what a thread has left to update behind a product
-    THREADS = 256                   # as many as the team may have
-    LINE = 64                       # elements that blocks are rounded to: whole lines of any type
-
 cdef fn_kernel[16] updates
 cdef dict update_number = {}
 
@@ -92,36 +82,6 @@ cdef int declare_update(str name, str slots, fn_driver run) except -1:
 
 
 # ---- one pass over the arrays --------------------------------------------------------------------------------------
-cdef struct Pass:
-    fn_update_row row
-    const fn_coefficients* k
-    fn_coefficients own             # of matmul_update
-    int64_t n, block                # elements; of a block
-    int item, arrays
-    char* parameter
-    char* gradient
-    char* state[3]
-
-cdef struct Together:               # updates of one launch: first halves of all of them, then second halves
-    Pass[MOST_BESIDE + 1] passes
-    int64_t[2][MOST_BESIDE + 1] blocks
-    int count
-
-
-cdef inline int64_t blocks_of(const Pass* t) noexcept nogil:
-    return (t.n + t.block - 1) // t.block if t.n else 0
-
-
-cdef void pass_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef Pass* t = <Pass*>context
-    cdef int64_t start = block * t.block, offset = start * t.item
-    cdef void* state[3]
-    cdef int j
-    for j in range(t.arrays):
-        state[j] = t.state[j] + offset
-    t.row(min(t.block, t.n - start), t.k, t.parameter + offset, t.gradient + offset, state)
-
-
 cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, int arrays) noexcept nogil:
     """Run one row of update.def; its state arrays are the slots from `first` on."""
     cdef Pass t
@@ -146,17 +106,6 @@ cdef void update(fn_call* call, int row, const fn_coefficients* k, int first, in
         update_together(call, &t)
     else:
         parallel(blocks_of(&t), threads_now(call), pass_block, &t)
-
-
-cdef void together_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef Together* all = <Together*>context
-    cdef int half, j
-    for half in range(2):
-        for j in range(all.count):
-            if block < all.blocks[half][j]:
-                pass_block(&all.passes[j], block + half * all.blocks[0][j], worker)
-                return
-            block -= all.blocks[half][j]
 
 
 cdef void update_together(fn_call* call, const Pass* first) noexcept nogil:
@@ -409,28 +358,6 @@ declare(&BESIDE, "update_beside", "parameter:state gradient:in options:in step:s
 
 
 # ---- a product whose result is the gradient -------------------------------------------------------------------------
-cdef void pass_part(void* context, int64_t start, int64_t n) noexcept nogil:
-    cdef Pass* t = <Pass*>context
-    cdef int64_t offset = start * t.item
-    cdef void* state[3]
-    cdef int j
-    for j in range(t.arrays):
-        state[j] = t.state[j] + offset
-    t.row(n, &t.own, t.parameter + offset, t.gradient + offset, state)
-
-cdef struct Rest:
-    Pass* t
-    gemm_left left[THREADS]
-
-cdef void rest_block(void* context, int64_t block, int worker) noexcept nogil:
-    """A piece of what a thread has left."""
-    cdef Rest* r = <Rest*>context
-    cdef gemm_left* left = &r.left[block // PIECES]
-    cdef int64_t n = ((left.end - left.start + PIECES - 1) // PIECES + LINE - 1) // LINE * LINE
-    cdef int64_t first = left.start + block % PIECES * n
-    if first < left.end:
-        pass_part(r.t, first, min(n, left.end - first))
-
 cdef void matmul_update(fn_call* call) noexcept nogil:
     """c = a b is the gradient that the parameter is updated by: a block of it while the next one is made."""
     cdef fn_call wanted
@@ -464,70 +391,6 @@ declare(&MATMUL_UPDATE, "matmul_update",
 
 
 # ---- clipping ------------------------------------------------------------------------------------------------------
-cdef void norm_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef fn_call* call = <fn_call*>context
-    cdef int64_t start = block * BLOCK
-    cdef int item = 8 if call.dtype == FN_F64 else 4
-    (<double*>call.scratch)[block] = (<const tables*>table).update[call.dtype == FN_F64].sum_of_squares(
-        min(BLOCK, call.size[0] - start), <char*>call.slot[0] + start * item)
-
-
-cdef int64_t norm_scratch(const fn_call* call) noexcept nogil:
-    return ((call.size[0] + BLOCK - 1) // BLOCK) * sizeof(double)
-
-
-cdef void sum_of_squares(fn_call* call) noexcept nogil:
-    """total = sum of x * x over size[0] elements, in float64 over the blocks, in their order."""
-    cdef int64_t blocks = (call.size[0] + BLOCK - 1) // BLOCK, b
-    cdef double total = 0
-    parallel(blocks, threads_for(call), norm_block, call)
-    for b in range(blocks):
-        total += (<double*>call.scratch)[b]
-    (<double*>call.slot[1])[0] = total
-
-
-cdef void clip_factor(fn_call* call) noexcept nogil:
-    """norm = sqrt(sum of size[0] totals) and factor = min(1, max_norm / (norm + 1e-6)); max_norm is scalar[0]."""
-    cdef double total = 0, norm, factor
-    cdef int64_t i
-    for i in range(call.size[0]):
-        total += (<double*>call.slot[0])[i]
-    norm = sqrt(total)
-    if call.dtype == FN_F64:
-        (<double*>call.slot[1])[0] = norm
-    else:
-        (<float*>call.slot[1])[0] = <float>norm
-    factor = call.scalar[0] / (norm + 1e-6)
-    (<double*>call.slot[2])[0] = 1 if factor > 1 else factor    # NaN stays
-
-
-cdef void scale_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef fn_call* call = <fn_call*>context
-    cdef int64_t start = block * BLOCK
-    cdef int item = 8 if call.dtype == FN_F64 else 4
-    (<const tables*>table).update[call.dtype == FN_F64].scale(
-        min(BLOCK, call.size[0] - start), (<double*>call.slot[1])[0], <char*>call.slot[0] + start * item)
-
-
-cdef void scale(fn_call* call) noexcept nogil:
-    """x *= factor over size[0] elements."""
-    if (<double*>call.slot[1])[0] != 1:
-        parallel((call.size[0] + BLOCK - 1) // BLOCK, threads_for(call), scale_block, call)
-
-
-cdef void clamp_block(void* context, int64_t block, int worker) noexcept nogil:
-    cdef fn_call* call = <fn_call*>context
-    cdef int64_t start = block * BLOCK
-    cdef int item = 8 if call.dtype == FN_F64 else 4
-    (<const tables*>table).update[call.dtype == FN_F64].clamp(
-        min(BLOCK, call.size[0] - start), call.scalar[0], call.scalar[1], <char*>call.slot[0] + start * item)
-
-
-cdef void clamp(fn_call* call) noexcept nogil:
-    """x = min(max(x, scalar[0]), scalar[1]) over size[0] elements."""
-    parallel((call.size[0] + BLOCK - 1) // BLOCK, threads_for(call), clamp_block, call)
-
-
 declare(&SUM_OF_SQUARES, "sum_of_squares", "x:in total:out", sum_of_squares, norm_scratch)
 declare(&CLIP_FACTOR, "clip_factor", "totals:in norm:out factor:out", clip_factor, NULL)
 declare(&SCALE, "scale_in_place", "x:state factor:in", scale, NULL)
