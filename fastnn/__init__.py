@@ -5,15 +5,15 @@ __path__ = built_path(__path__)     # a checkout may hide the installed package
 
 import numpy as _np
 
+from fastnn import amp as amp
 from fastnn import autograd as autograd
 from fastnn import backends as backends
+from fastnn.amp import GradScaler as GradScaler
+from fastnn.amp import autocast as autocast
 from fastnn.autograd import enable_grad as enable_grad
 from fastnn.autograd import inference_mode as inference_mode
 from fastnn.autograd import no_grad as no_grad
 from fastnn.autograd import set_grad_enabled as set_grad_enabled
-from fastnn.core import amp as amp
-from fastnn.core.amp import GradScaler as GradScaler
-from fastnn.core.amp import autocast as autocast
 from fastnn.core.device import accelerator as accelerator
 from fastnn.core.device import cuda as cuda
 from fastnn.core.device import device as device

@@ -2,6 +2,7 @@ import builtins
 
 import numpy as np
 
+from fastnn import amp as amp
 from fastnn import autograd as autograd
 from fastnn import backends as backends
 from fastnn import datasets as datasets
@@ -12,14 +13,13 @@ from fastnn import nn as nn
 from fastnn import optim as optim
 from fastnn import utils as utils
 from fastnn.about import show_config as show_config
+from fastnn.amp import GradScaler as GradScaler
+from fastnn.amp import autocast as autocast
 from fastnn.autograd import enable_grad as enable_grad
 from fastnn.autograd import inference_mode as inference_mode
 from fastnn.autograd import no_grad as no_grad
 from fastnn.autograd import set_grad_enabled as set_grad_enabled
 from fastnn.compiling import compile as compile
-from fastnn.core import amp as amp
-from fastnn.core.amp import GradScaler as GradScaler
-from fastnn.core.amp import autocast as autocast
 from fastnn.core.device import accelerator as accelerator
 from fastnn.core.device import cuda as cuda
 from fastnn.core.device import device as device

@@ -53,12 +53,28 @@ def test_hessians_are_torchs():
             np.testing.assert_allclose(f, w, rtol=1e-6)
 
 
+def test_derivatives_that_can_be_differentiated_again():
+    torch = pytest.importorskip("torch")
+    found = []
+    for m in (fastnn, torch):
+        x, w = (m.tensor(values, dtype=m.float64, requires_grad=True) for values in ([0.5, 1.5], [2.0, 3.0]))
+        f = m.autograd.functional
+        y, product = f.vjp(lambda x, w: x ** 3 * w, (x, w), m.ones(2, dtype=m.float64), create_graph=True)
+        parts = [f.jacobian(lambda x: x ** 3 * w, x, create_graph=True), f.hessian(lambda x: (x ** 4 * w).sum(), x, create_graph=True),
+                 y, *product]
+        if m is fastnn:         # torch takes the vector of its jvp for a leaf of another graph
+            parts.append(f.jvp(lambda x: x ** 3 * w, x, m.ones(2, dtype=m.float64), create_graph=True)[1])
+        else:
+            parts.append(3 * x ** 2 * w)
+        found.append([g.detach().numpy() for g in m.autograd.grad(sum((p ** 2).sum() for p in parts), (x, w))])
+    for mine, theirs in zip(*found):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+
+
 def test_what_is_refused():
     x = fastnn.ones(2)
     with pytest.raises(RuntimeError, match="single element"):
         functional.hessian(lambda x: x, x)
-    with pytest.raises(NotImplementedError, match="create_graph"):
-        functional.jacobian(lambda x: x, x, create_graph=True)
     with pytest.raises(RuntimeError, match="v can only be None"):
         functional.vjp(lambda x: x, x)
     with pytest.raises(RuntimeError, match="Entry 0 in v has invalid size"):
@@ -99,6 +115,12 @@ def test_anomaly_detection_names_the_operation():
     finally:
         fastnn.autograd.set_detect_anomaly(False)
     run()
+
+
+def test_anomaly_detection_looks_into_recorded_gradients():
+    x = fastnn.zeros(1, requires_grad=True)
+    with fastnn.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="'SqrtBackward' returned nan"):
+        fastnn.autograd.grad((x.sqrt() * 0).sum(), x, create_graph=True)
 
 
 def test_variable():

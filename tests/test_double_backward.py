@@ -244,6 +244,10 @@ def test_inputs_on_the_way_and_hooks():
     assert fn.autograd.grad(dy, x, retain_graph=True)[0].item() == 2 * 3 * 4 * 2 * 2
     y.register_hook(lambda g: g * 10)
     assert fn.autograd.grad(z, x, create_graph=True)[0].item() == 1920
+    y.retain_grad()         # sees what the hook made, although it was asked for first
+    y.register_hook(lambda g: g * 2)
+    z.backward(create_graph=True)
+    assert y.grad.item() == 48 * 20
     with pytest.raises(RuntimeError, match="appears to not have been used"):
         fn.autograd.grad(z, fn.tensor(1.0, requires_grad=True), create_graph=True)
     assert fn.autograd.grad(z, fn.tensor(1.0, requires_grad=True), create_graph=True, allow_unused=True) == (None,)

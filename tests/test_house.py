@@ -18,7 +18,7 @@ if not (PACKAGE / "kernels" / "native.pyx").is_file():
 # Floors from the bottom up; a module may import from its own floor's folder and from the floors below it.
 FLOORS = [
     {"version", "checkout", "config", "backends"},
-    {"kernels"},
+    {"kernels", "amp"},
     {"core"},
     {"ops"},
     {"nn", "optim", "data", "datasets", "io", "autograd", "compiling", "about", "linalg", "distributions"},

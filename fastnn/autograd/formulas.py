@@ -4,6 +4,7 @@ A formula takes the tensors that the node kept of its inputs (None for absent on
 """
 from __future__ import annotations
 
+from fastnn.core.tape import no_derivative
 from fastnn.ops.activation import logsigmoid, softplus
 from fastnn.ops.elementwise import where as choose
 from fastnn.ops.softmax import log_softmax
@@ -51,7 +52,7 @@ LOSSES = {
 def pointwise_loss(x, t, z, name, p, q, reduced, scale, weight, weights_sum):
     """`scale` times the sum, or every element; a weighted mean is divided by the sum of the weights."""
     if name not in LOSSES:
-        raise NotImplementedError(f"create_graph=True: {name} has no rule for a gradient of its gradient")
+        raise no_derivative(name)
     loss = LOSSES[name](x, t, z, p, q)
     if weight is not None:
         loss = loss * weight
@@ -62,11 +63,7 @@ def pointwise_loss(x, t, z, name, p, q, reduced, scale, weight, weights_sum):
 
 # ---- cross-entropy -----------------------------------------------------------------------------------------------------
 def cross_entropy(x, shares, divisor, reduced, shape):
-    """`shares`: weight of every class's logarithm, shape (N, C, inner)."""
-    loss = -(shares * log_softmax(x.reshape(shares.shape), 1)).sum(1)
-    if not reduced:
-        return loss.reshape(shape)
-    return loss.sum() if divisor is None else loss.sum() / divisor
+    return nll_loss(log_softmax(x.reshape(shares.shape), 1), shares, divisor, reduced, shape)
 
 
 def soft_cross_entropy(x, p, weight, smoothing, scale, reduced):
@@ -78,6 +75,7 @@ def soft_cross_entropy(x, p, weight, smoothing, scale, reduced):
 
 
 def nll_loss(x, shares, divisor, reduced, shape):
+    """`shares`: weight of every class's log-probability, shape (N, C, inner)."""
     loss = -(shares * x.reshape(shares.shape)).sum(1)
     if not reduced:
         return loss.reshape(shape)

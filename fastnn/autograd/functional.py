@@ -8,6 +8,8 @@ import numpy as np
 from fastnn.core.backward import grad
 from fastnn.core.grad_mode import enable_grad
 from fastnn.core.tensor import Tensor, from_array
+from fastnn.ops.creation import zeros
+from fastnn.ops.joining import stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,29 +25,37 @@ def _tuple(value):
 
 
 def _called(func, inputs, create_graph):
-    """func's outputs, and the inputs as leaves."""
-    if create_graph:
-        raise NotImplementedError("create_graph=True is not supported here: autograd.grad takes it")
+    """func's outputs, and the inputs as it saw them: leaves, or with create_graph tensors of the graph that they came from."""
     given = _tuple(inputs)
     for i, x in enumerate(given):
         if not isinstance(x, Tensor):
             raise TypeError("The inputs given to the function must be either a Tensor or a tuple of Tensors but the value at index "
                             f"{i} has type {type(x)}.")
-    leaves = tuple(x.detach().requires_grad_() for x in given)
     with enable_grad():
-        return func(*leaves), leaves
+        seen = tuple(x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given)
+        return func(*seen), seen
 
 
-def _rows(output, leaves, seeds, strict):
-    """For each seed, the gradient of each leaf as an array."""
+def _rows(output, inputs, seeds, create_graph, strict):
+    """For each seed, the gradient of each input."""
     for seed in seeds:
-        if not output.requires_grad:
-            found = [None] * len(leaves)
-        else:
-            found = grad([output], leaves, [from_array(seed)], retain_graph=True, allow_unused=True)
+        found = [None] * len(inputs)
+        if output.requires_grad:
+            found = grad([output], inputs, [seed], retain_graph=True, create_graph=create_graph, allow_unused=True)
         if strict and any(g is None for g in found):
             raise RuntimeError("Output of the user-provided function is independent of an input. This is not allowed in strict mode.")
-        yield [np.zeros(x.shape, output.dtype) if g is None else g.array for g, x in zip(found, leaves)]
+        yield [zeros(x.shape, dtype=output.dtype) if g is None else g for g, x in zip(found, inputs)]
+
+
+def _seeds(output):
+    """One for each element: 1 there, 0 elsewhere."""
+    return [from_array(seed) for seed in np.eye(output.numel(), dtype=output.dtype).reshape(-1, *output.shape)]
+
+
+def _values(outputs, create_graph):
+    """What func gave: without its graph, unless that is wanted."""
+    found = tuple(y if create_graph else y.detach() for y in _tuple(outputs))
+    return found if isinstance(outputs, tuple | list) else found[0]
 
 
 def jacobian(func: Callable[..., Any], inputs: Tensors, create_graph: bool = False, strict: bool = False, vectorize: bool = False,
@@ -58,7 +68,7 @@ def jacobian(func: Callable[..., Any], inputs: Tensors, create_graph: bool = Fal
         Takes the inputs, returns a Tensor or a tuple of Tensors.
     inputs : Tensor or tuple of Tensors
     create_graph : bool, default False
-        Not supported.
+        Give derivatives that can be differentiated again.
     strict : bool, default False
         An output that does not depend on an input is an error; else its derivatives are zeros.
     vectorize, strategy
@@ -75,13 +85,12 @@ def jacobian(func: Callable[..., Any], inputs: Tensors, create_graph: bool = Fal
     tensor([[2., 0.],
             [0., 4.]])
     """
-    outputs, leaves = _called(func, inputs, create_graph)
+    outputs, seen = _called(func, inputs, create_graph)
     found = []
     for y in _tuple(outputs):
-        seeds = np.eye(y.numel(), dtype=y.dtype).reshape(-1, *y.shape)
-        rows = list(_rows(y, leaves, seeds, strict))
-        parts = tuple(from_array(np.stack([row[i] for row in rows]).reshape(*y.shape, *x.shape) if rows else
-                                 np.zeros((*y.shape, *x.shape), y.dtype)) for i, x in enumerate(leaves))
+        rows = list(_rows(y, seen, _seeds(y), create_graph, strict))
+        parts = tuple((stack([row[i] for row in rows]) if rows else zeros(0, dtype=y.dtype)).reshape(*y.shape, *x.shape)
+                      for i, x in enumerate(seen))
         found.append(parts if isinstance(inputs, tuple | list) else parts[0])
     return tuple(found) if isinstance(outputs, tuple | list) else found[0]
 
@@ -109,15 +118,12 @@ def vjp(func: Callable[..., Any], inputs: Tensors, v: Tensors | None = None, cre
     -------
     (outputs, Tensor or tuple of Tensors as inputs)
     """
-    outputs, leaves = _called(func, inputs, create_graph)
+    outputs, seen = _called(func, inputs, create_graph)
     ys = _tuple(outputs)
-    total: list[Any] = [np.zeros(x.shape, x.dtype) for x in leaves]
-    for y, w in zip(ys, _vectors(v, ys, "user-provided function returns")):
-        for row in _rows(y, leaves, [w.array], strict):
-            total = [t + g for t, g in zip(total, row)]
-    found = tuple(from_array(np.asarray(t)) for t in total)
-    plain = tuple(y.detach() for y in ys)
-    return (plain if isinstance(outputs, tuple | list) else plain[0]), (found if isinstance(inputs, tuple | list) else found[0])
+    rows = [row for y, w in zip(ys, _vectors(v, ys, "user-provided function returns"))
+            for row in _rows(y, seen, [w], create_graph, strict)]
+    found = tuple(sum(parts[1:], start=parts[0]) for parts in zip(*rows))
+    return _values(outputs, create_graph), (found if isinstance(inputs, tuple | list) else found[0])
 
 
 def jvp(func: Callable[..., Any], inputs: Tensors, v: Tensors | None = None, create_graph: bool = False,
@@ -128,16 +134,13 @@ def jvp(func: Callable[..., Any], inputs: Tensors, v: Tensors | None = None, cre
     -------
     (outputs, Tensor or tuple of Tensors as outputs)
     """
-    outputs, leaves = _called(func, inputs, create_graph)
-    vectors = _vectors(v, leaves, "input to the user-provided function")
-    products = []
+    outputs, seen = _called(func, inputs, create_graph)
+    vectors = _vectors(v, seen, "input to the user-provided function")
+    found = []
     for y in _tuple(outputs):
-        seeds = np.eye(y.numel(), dtype=y.dtype).reshape(-1, *y.shape)
-        rows = [sum(np.vdot(g, w.array) for g, w in zip(row, vectors)) for row in _rows(y, leaves, seeds, strict)]
-        products.append(from_array(np.asarray(rows, y.dtype).reshape(y.shape)))
-    plain = tuple(y.detach() for y in _tuple(outputs))
-    several = isinstance(outputs, tuple | list)
-    return (plain, tuple(products)) if several else (plain[0], products[0])
+        elements = [sum((g * w).sum() for g, w in zip(row, vectors)) for row in _rows(y, seen, _seeds(y), create_graph, strict)]
+        found.append((stack(elements) if elements else zeros(0, dtype=y.dtype)).reshape(y.shape))
+    return _values(outputs, create_graph), (tuple(found) if isinstance(outputs, tuple | list) else found[0])
 
 
 def hessian(func: Callable[..., Tensor], inputs: Tensors, create_graph: bool = False, strict: bool = False, vectorize: bool = False,
@@ -160,6 +163,6 @@ def hessian(func: Callable[..., Tensor], inputs: Tensors, create_graph: bool = F
         if not isinstance(y, Tensor) or y.numel() != 1:
             raise RuntimeError("The output of the function given to hessian must be a Tensor with a single element.")
         found = grad([y.reshape(())], leaves, create_graph=True, allow_unused=True)
-        found = tuple(from_array(np.zeros(x.shape, x.dtype)) if g is None else g for g, x in zip(found, leaves))
+        found = tuple(zeros(x.shape, dtype=x.dtype) if g is None else g for g, x in zip(found, leaves))
         return found if isinstance(inputs, tuple | list) else found[0]
     return jacobian(slopes, inputs, create_graph, strict)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from fastnn.core.tape import no_derivative
 from fastnn.ops.activation import softplus
 from fastnn.ops.elementwise import where as choose
 from fastnn.ops.linear import linear as product
@@ -207,5 +208,5 @@ SLOPES = {
 
 def unary(grad, wanted, kept, name, parameters):
     if name not in SLOPES:
-        raise NotImplementedError(f"create_graph=True: {name} has no rule for a gradient of its gradient")
+        raise no_derivative(name)
     return SLOPES[name](grad, kept, *parameters)

@@ -17,5 +17,6 @@ class _VariableMeta(type):
 class Variable(metaclass=_VariableMeta):
     """`Variable(data, requires_grad=False)` is a tensor that shares data's memory; every tensor is a Variable."""
 
+    # The type checker expects a Variable of __new__: there are none, as since torch 0.4 every one is a tensor.
     def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: Any = None) -> Tensor:    # type: ignore[misc]
         return data.detach().requires_grad_(requires_grad)

@@ -9,10 +9,11 @@ cimport numpy as np
 
 import numpy as np
 
-from fastnn.core.tape cimport Node, add, check_saved, copy, grad_enabled, run, set_grad_enabled
+from fastnn.core.tape cimport Node, add, check_nan, check_saved, checks_nan, copy, grad_enabled, run, set_grad_enabled
 from fastnn.core.tensor cimport AccumulateGrad, Tensor, as_tensor, attach, edge, recording, wants, wrap
 
 from fastnn.core.size import Size
+from fastnn.core.tape import comes_last
 from fastnn.core.tensor import install
 
 np.import_array()
@@ -160,7 +161,7 @@ cdef dict walk(list roots, set ends, bint beyond):
                 continue
             if node.hooks is not None:
                 for i in range(node.outputs):
-                    for hook in (node.hooks.get(i) or ()) if grads[i] is not None else ():
+                    for hook in sorted(node.hooks.get(i, ()), key=comes_last) if grads[i] is not None else ():
                         answer = hook(grads[i])
                         grads[i] = grads[i] if answer is None else answer
             if node in ends:
@@ -171,7 +172,10 @@ cdef dict walk(list roots, set ends, bint beyond):
                 continue
             check_saved(node)
             made = node.derivative(grads[0] if node.outputs == 1 else grads, wanted)
-            for k, g in enumerate(made if isinstance(made, tuple) else (made,)):
+            made = made if isinstance(made, tuple) else (made,)
+            if checks_nan():
+                check_nan(node, tuple([None if g is None else (<Tensor>g).array for g in made]))
+            for k, g in enumerate(made):
                 if g is not None and wanted[k]:
                     receive(arrived, node.nodes[k], 0 if node.index == NULL else node.index[k], g)
     finally:

@@ -1,7 +1,7 @@
 """Devices by name: there is one, the CPU.  Programs ask for others before they settle for it."""
 from __future__ import annotations
 
-from fastnn.core import amp as mixed
+from fastnn import amp as mixed
 
 KINDS = ("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "maia", "xla", "lazy", "vulkan", "mps",
          "meta", "hpu", "mtia", "privateuseone")

@@ -67,8 +67,7 @@ cdef class Node:
         raise NotImplementedError(f"{type(self).__name__} has no backward rule for several outputs")
 
     cdef object derivative(self, object grad, tuple wanted):
-        raise NotImplementedError(f"create_graph=True: {self.name} has no rule for a gradient of its gradient; every path through it "
-                                  "must be left out, e.g. by detach()")
+        raise no_derivative(self.name)
 
     cdef bint aliases(self):
         return False
@@ -107,6 +106,12 @@ cdef class Node:
 
     def __repr__(self):
         return f"<{type(self).__name__}>"
+
+
+def no_derivative(str name):
+    """The error of an operation that has a first gradient only."""
+    return NotImplementedError(f"create_graph=True: {name} has no rule for a gradient of its gradient; every path through it must be left "
+                               "out, e.g. by detach()")
 
 
 cdef class Leaf(Node):
@@ -157,6 +162,9 @@ cdef int check_saved(Node node) except -1:
 
 
 cdef bint anomaly = False
+
+cdef bint checks_nan() noexcept:
+    return anomaly
 
 
 def set_check_nan(bint on):

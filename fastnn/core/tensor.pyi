@@ -18,14 +18,15 @@ from fastnn.ops import (
     creation,
     elementwise,
     factorization,
+    filling,
     indexing,
     inplace,
     joining,
     linalg,
     linear,
     logic,
+    placement,
     power,
-    questions,
     random,
     reduce,
     reduction,
@@ -438,19 +439,19 @@ class Tensor:
     # ---- ops/statistics
     cov = statistics.cov
     corrcoef = statistics.corrcoef
-    # ---- ops/questions
-    is_complex = questions.is_complex
-    is_pinned = questions._no
-    is_shared = questions._no
-    is_conj = questions._no
-    pin_memory = questions.same
-    share_memory_ = questions.same
-    is_signed = questions.is_signed
-    get_device = questions.get_device
-    bfloat16 = questions.bfloat16
-    new = questions.new
-    apply_ = questions.apply_
-    fill_diagonal_ = questions.fill_diagonal_
+    # ---- ops/placement
+    is_complex = placement.is_complex
+    is_pinned = placement._no
+    is_shared = placement._no
+    is_conj = placement._no
+    pin_memory = placement.same
+    share_memory_ = placement.same
+    is_signed = placement.is_signed
+    get_device = placement.get_device
+    bfloat16 = placement.bfloat16
+    new = placement.new
+    apply_ = filling.apply_
+    fill_diagonal_ = filling.fill_diagonal_
     # ---- ops/reduce
     sum = reduce.sum
     mean = reduce.mean

@@ -31,6 +31,8 @@ def broadcast_all(*values: Tensor | float) -> tuple[Tensor, ...]:
 class Distribution:
     """A family of independent distributions of shape `batch_shape`, each over values of shape `event_shape`.
 
+    What a family has no formula for raises NotImplementedError, as torch's do.
+
     Parameters
     ----------
     batch_shape, event_shape : sequence of ints
@@ -189,7 +191,7 @@ class Independent(Distribution):
         return f"Independent({self.base_dist!r}, {self.reinterpreted_batch_ndims})"
 
     @property
-    def has_rsample(self) -> bool:      # type: ignore[override]
+    def has_rsample(self) -> bool:      # type: ignore[override]    # a property where the others have a constant
         return self.base_dist.has_rsample
 
     @property

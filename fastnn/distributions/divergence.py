@@ -128,8 +128,8 @@ def _beta(p, q):
 def _multivariate_normal(p, q):
     if p.event_shape != q.event_shape:
         raise ValueError("KL-divergence between two Multivariate Normals with different event shapes cannot be computed")
-    spread = solve_triangular(q.scale_tril, p.scale_tril, upper=False).square().sum((-2, -1))
-    shift = solve_triangular(q.scale_tril, (q.loc - p.loc).unsqueeze(-1), upper=False).square().sum((-2, -1))
+    spread = solve_triangular(q._factor, p._factor, upper=False).square().sum((-2, -1))
+    shift = solve_triangular(q._factor, (q.loc - p.loc).unsqueeze(-1), upper=False).square().sum((-2, -1))
     return q._half_log_det() - p._half_log_det() + 0.5 * (spread + shift - p.event_shape[0])
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fastnn.distributions import constraints
@@ -47,19 +48,26 @@ class MultivariateNormal(Distribution):
         batch = broadcast_shapes(given[0].shape[:-2], loc.shape[:-1])
         matrix = given[0].expand(*batch, *given[0].shape[-2:])
         self.loc = loc.expand(*batch, loc.shape[-1])
-        self.__dict__["scale_tril" if scale_tril is not None else "covariance_matrix" if covariance_matrix is not None
-                      else "precision_matrix"] = matrix
+        if scale_tril is not None:
+            self.scale_tril = matrix
+        elif covariance_matrix is not None:
+            self.covariance_matrix = matrix
+        else:
+            self.precision_matrix = matrix
         super().__init__(batch, loc.shape[-1:], validate_args)
         self._factor = matrix if scale_tril is not None else cholesky(matrix if covariance_matrix is not None else inv(matrix))
 
-    def __getattr__(self, name: str) -> Tensor:
-        if name == "scale_tril":
-            return self._factor
-        if name == "covariance_matrix":
-            return matmul(self._factor, self._factor.mT)
-        if name == "precision_matrix":
-            return inv(self.covariance_matrix)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+    @cached_property
+    def scale_tril(self) -> Tensor:
+        return self._factor
+
+    @cached_property
+    def covariance_matrix(self) -> Tensor:
+        return matmul(self._factor, self._factor.mT)
+
+    @cached_property
+    def precision_matrix(self) -> Tensor:
+        return inv(self.covariance_matrix)
 
     @property
     def mean(self) -> Tensor:

@@ -18,6 +18,7 @@ from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport check_real, index_array, optional
 from fastnn.ops.layout cimport contiguous
 
+from fastnn.core.tape import no_derivative
 from fastnn.core.tensor import Size
 from fastnn.ops.promotion import type_name
 
@@ -87,7 +88,7 @@ cdef class EmbeddingBackward(Node):
 
     cdef object derivative(self, object grad, tuple wanted):
         if self.by_frequency:
-            raise NotImplementedError("create_graph=True: embedding with scale_grad_by_freq has no rule for a gradient of its gradient")
+            raise no_derivative("embedding with scale_grad_by_freq")
         return by_adjoint(self, grad, self.again)
 
     def again(self, weight):

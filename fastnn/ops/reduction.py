@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
+from fastnn.core.tape import no_derivative
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.aliases import accept_numpy_names, into
 from fastnn.ops.host import compute, keeps_output, result, tensor_of
@@ -216,7 +217,7 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: Dims | None = None, 
         if p == 1:
             return sum(t.abs(), axes, keepdim)
         if p == 0 or np.isinf(p):
-            raise NotImplementedError(f"create_graph=True: the norm with p = {p:g} has no rule for a gradient of its gradient")
+            raise no_derivative(f"the norm with p = {p:g}")
         powers = sum(t.abs() ** p, axes, keepdim)
         return (powers.where(powers != 0, 1.0) ** (1 / p)).where(powers != 0, 0.0)
     out = result("norm", y, rule if p else lambda g: None, x, saved=(x,), formula=formula)

@@ -6,6 +6,7 @@ from fastnn.ops import (
     distance,
     elementwise,
     factorization,
+    filling,
     gather,
     indexing,
     inplace,
@@ -13,8 +14,8 @@ from fastnn.ops import (
     linalg,
     linear,
     logic,
+    placement,
     power,
-    questions,
     reduction,
     shape,
     sorting,
@@ -25,7 +26,7 @@ from fastnn.ops import (
 from fastnn.ops.joining import broadcast_shapes
 from fastnn.ops.promotion import can_cast, promote_types, result_type
 
-_FAMILIES = (copy, creation, elementwise, factorization, gather, indexing, inplace, joining, linalg, logic, power, questions,
+_FAMILIES = (copy, creation, elementwise, factorization, filling, gather, indexing, inplace, joining, linalg, logic, power, placement,
              reduction, shape, sorting, special, statistics, typed)
 NAMES = {name: getattr(family, name) for family in _FAMILIES for name in family.__all__}
 NAMES.update(cdist=distance.cdist, broadcast_shapes=broadcast_shapes, can_cast=can_cast, promote_types=promote_types,

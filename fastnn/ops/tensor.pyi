@@ -13,11 +13,11 @@ from fastnn.ops.joining import broadcast_shapes as broadcast_shapes
 from fastnn.ops.linalg import *
 from fastnn.ops.linear import *
 from fastnn.ops.logic import *
+from fastnn.ops.placement import *
 from fastnn.ops.power import *
 from fastnn.ops.promotion import can_cast as can_cast
 from fastnn.ops.promotion import promote_types as promote_types
 from fastnn.ops.promotion import result_type as result_type
-from fastnn.ops.questions import *
 from fastnn.ops.reduction import *
 from fastnn.ops.shape import *
 from fastnn.ops.sorting import *
