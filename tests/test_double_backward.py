@@ -121,11 +121,11 @@ CASES = {
 }
 
 
-def second(m, function, inputs, seed=5):
-    """Gradients of a mix of the first gradients."""
+def second(m, function, inputs, of, seed=5):
+    """Gradients of the inputs `of`, and of a mix of these by all inputs."""
     inputs = [m.tensor(a, requires_grad=True) for a in inputs]
     y = function(m, *inputs)
-    first = m.autograd.grad(y, inputs, m.tensor(drawn(*y.shape, seed=seed)), create_graph=True)
+    first = m.autograd.grad(y, [inputs[i] for i in of], m.tensor(drawn(*y.shape, seed=seed)), create_graph=True)
     mixed = sum((g * m.tensor(drawn(*g.shape, seed=seed + i))).sum() for i, g in enumerate(first))
     if not mixed.requires_grad:
         return first, [None] * len(inputs)
@@ -141,10 +141,14 @@ def test_against_torch(name):
     torch = pytest.importorskip("torch")
     function, inputs = CASES[name]
     tolerance = 1e-5 if name == "widened" else 1e-9
-    for mine, theirs in zip(second(fn, function, inputs), second(torch, function, inputs)):
-        for a, b, x in zip(mine, theirs, inputs):
-            a, b = (np.zeros_like(x) if v is None else values(v) for v in (a, b))
-            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * 10)
+    everyone = range(len(inputs))
+    for of in {tuple(everyone), *((i,) for i in everyone)}:
+        for mine, theirs in zip(second(fn, function, inputs, of), second(torch, function, inputs, of)):
+            for a, b in zip(mine, theirs):
+                if a is None or b is None:      # no path, or one whose gradient is zero
+                    assert not any(np.any(values(v)) for v in (a, b) if v is not None)
+                else:
+                    np.testing.assert_allclose(values(a), values(b), rtol=tolerance, atol=tolerance * 10)
 
 
 DIFFERENCES = {
@@ -233,6 +237,24 @@ def test_only_what_leads_to_the_inputs_is_computed():
     slope, = fn.autograd.grad(y, x, create_graph=True)
     assert slope.item() == 6 and Loud.calls == 0
     assert fn.autograd.grad(slope, w)[0].item() == 2 and Loud.calls == 1
+
+
+def test_no_gradient_of_a_weight_is_made_for_that_of_an_input():
+    class Slope(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4, bias=False)
+
+        def forward(self, x):
+            x = x.detach().requires_grad_()
+            return fn.autograd.grad((self.layer(x) ** 2).sum(), x, create_graph=True)[0]
+    model = Slope()
+    step = fn.compile(model, nn.MSELoss(), fn.optim.SGD(model.parameters(), lr=0.1), fullgraph=True)
+    x = fn.randn(3, 4)
+    for _ in range(3):
+        step(x, x)
+    # the layer, its dx; then of dx: of what went in and of the weight; of the layer: dx and dw
+    assert step.explain().count(" matmul ") == 6
 
 
 def test_inputs_on_the_way_and_hooks():

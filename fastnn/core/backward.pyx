@@ -130,8 +130,8 @@ cdef list make_roots(tensors, gradients, bint recorded):
 
 
 # ---- gradients that are recorded -------------------------------------------------------------------------------------
-cdef dict walk(list roots, set ends, bint beyond):
-    """{(node, output index): gradient} of the nodes `ends`; only what leads to them is computed, and looked at `beyond` them."""
+cdef dict walk(list roots, set ends, stops=frozenset()):
+    """{(node, output index): gradient} of the nodes `ends`; only what leads to them is computed, nothing behind `stops` is looked at."""
     cdef Node node, child
     cdef list order = [], stack = [root[0] for root in roots], grads
     cdef set seen = set(stack), leading = set()
@@ -142,7 +142,7 @@ cdef dict walk(list roots, set ends, bint beyond):
     while stack:
         node = <Node>stack.pop()
         order.append(node)
-        for item in (node.nodes or ()) if beyond or node not in ends else ():
+        for item in () if node in stops else node.nodes or ():
             if item is not None and item not in seen:
                 seen.add(item)
                 stack.append(item)
@@ -199,7 +199,7 @@ cdef list capture_recorded(list roots, list inputs):
     cdef list keys = []
     for t in inputs:
         keys.append((edge(t), t.index))
-    found = walk(roots, {k[0] for k in keys}, True)
+    found = walk(roots, {k[0] for k in keys})
     return [found.get(k) for k in keys]
 
 
@@ -264,7 +264,7 @@ cdef object by_rule(Node node, object grad, tuple wanted, str name, tuple arrays
 
 @cython.final
 cdef class Alias(Node):
-    """The same tensor again, as an end to walk to."""
+    """The same tensor again, as an end to walk to: of one that takes no gradient, too."""
     cdef object backward(self, np.ndarray grad):
         return grad
 
@@ -276,20 +276,14 @@ cdef class Alias(Node):
 
 
 cdef object by_formula(Node node, object grad, tuple wanted, object formula, tuple arrays, tuple parameters):
-    cdef list inputs = list(inputs_of(node, arrays))
-    cdef list ends = []
-    cdef Tensor t, y
-    for i, t in enumerate(inputs):
-        if t is not None:
-            inputs[i] = wrap(t.array) if not wanted[i] else attach(t.array, Alias.__new__(Alias), t)
-            ends.append((<Tensor>inputs[i]).node)
-        else:
-            ends.append(None)
+    cdef list inputs = [None if t is None else attach((<Tensor>t).array, Alias.__new__(Alias), t) for t in inputs_of(node, arrays)]
+    cdef list ends = [None if t is None or not wanted[i] else (<Tensor>t).node for i, t in enumerate(inputs)]
+    cdef Tensor y
     if isinstance(formula, str):
         _, formulas = load_derivatives()
         formula = getattr(formulas, formula)
     y = formula(*inputs, *parameters)
-    found = walk([(edge(y), y.index, grad)], {end for end in ends if end is not None}, False)
+    found = walk([(edge(y), y.index, grad)], {end for end in ends if end is not None}, {(<Tensor>t).node for t in inputs if t is not None})
     return tuple([None if end is None else found.get((end, 0)) for end in ends])
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from fastnn.core.tensor import Tensor
 
@@ -16,7 +17,7 @@ __all__ = ["Constraint", "boolean", "greater_than", "integer_interval", "interva
 class Constraint:
     """A region of values: `check(value)` tells which are in it; the last `event_dim` axes are one value."""
 
-    def __init__(self, text: str, check: Callable[[Tensor], Tensor], event_dim: int = 0) -> None:
+    def __init__(self, text: str, check: Callable[[Any], Tensor], event_dim: int = 0) -> None:
         self.text, self.check, self.event_dim = text, check, event_dim
 
     def __repr__(self) -> str:
