@@ -409,7 +409,7 @@ def test_messages():
         nn.RBM(6, 4, "softmax", categories=3)(np.array([[0, 3]]))
     with pytest.raises(RuntimeError, match="expected rows of 6"):
         nn.RBM(6, 4)(np.zeros((2, 5)))
-    for options, words in [({"k": 1.5}, "k must"), ({"method": "pcd", "chains": 0}, "chains must"),
+    for options, words in [({"k": 0}, "k must"), ({"method": "pcd", "chains": 0}, "chains must"),
                            ({"method": "pcd", "chains": -3}, "chains must"), ({"dropout": 1}, "dropout must"),
                            ({"dropout": -0.1}, "dropout must")]:
         with pytest.raises(ValueError, match=words):
@@ -476,3 +476,20 @@ def test_gradient_from_states_that_are_sparse_or_not(share, rows):
     np.testing.assert_allclose(rbm.weight.grad.array, q.T @ sample - p.T @ data / rows, atol=2e-6)
     np.testing.assert_allclose(rbm.hbias.grad.array, q[0] - p.mean(0), atol=2e-6)
     np.testing.assert_allclose(rbm.vbias.grad.array, sample[0] - data.mean(0), atol=2e-6)
+
+
+def test_counts_are_whole_numbers_in_range():
+    rbm, x = nn.RBM(4, 3), np.zeros((2, 4))
+    for call, kind, words in (
+            (lambda: nn.RBM(4.0, 3), TypeError, r"RBM: n_visible must be an int, got 4\.0 \(float\)"),
+            (lambda: nn.RBM(4, 0), ValueError, "RBM: n_hidden must be at least 1, got 0"),
+            (lambda: nn.ClassRBM(4, 3, 0), ValueError, "ClassRBM: n_classes must be at least 1"),
+            (lambda: rbm.fit(x, -1), ValueError, "epochs must be at least 0, got -1"),
+            (lambda: rbm.fit(x, batch_size=0), ValueError, "batch_size must be at least 1"),
+            (lambda: rbm.fit(x, k=1.5), TypeError, "k must be an int"),
+            (lambda: rbm.gibbs(x, -2), ValueError, "k must be at least 0"),
+            (lambda: rbm.contrastive_loss(x, True), TypeError, "k must be an int"),
+            (lambda: rbm.load_sampler_state({"chains": x}), KeyError, "'generator'; got the keys")):
+        with pytest.raises(kind, match=words):
+            call()
+    assert rbm.chains is None       # nothing was taken from the state that was refused

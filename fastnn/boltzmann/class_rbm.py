@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.boltzmann.units import Bernoulli, BernoulliHidden, as_rows
+from fastnn.boltzmann.units import Bernoulli, BernoulliHidden, as_rows, check_counts
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import Tensor, from_array
 from fastnn.nn import functional as F
@@ -59,6 +59,7 @@ class ClassRBM(Module):
                  dtype: DTypeArgument = None) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
+        check_counts("ClassRBM", 1, n_visible=n_visible, n_hidden=n_hidden, n_classes=n_classes)
         self.n_visible, self.n_hidden, self.n_classes = n_visible, n_hidden, n_classes
         self.weight = empty_weight(n_hidden, n_visible, dtype)
         self.label_weight = empty_parameter((n_hidden, n_classes), dtype)
@@ -150,8 +151,7 @@ class ClassRBM(Module):
         FloatingPointError
             If the parameters are no longer finite.
         """
-        if k < 1:
-            raise ValueError(f"contrastive_loss: k must be at least 1, got {k}")
+        check_counts("contrastive_loss", 1, k=k)
         x = Bernoulli(self).rows(x)
         if len(x.array) == 0:
             raise ValueError("contrastive_loss: the batch has no rows")

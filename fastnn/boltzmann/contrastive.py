@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.autograd.function import Function
+from fastnn.boltzmann.units import check_counts
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
@@ -64,8 +65,7 @@ def contrastive_loss(rbm: RBM, v: Any, k: int = 1, method: str = "cd", *, chains
     """
     if method not in METHODS:
         raise ValueError(f"contrastive_loss: method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
-    if k < 1 or k != int(k):
-        raise ValueError(f"contrastive_loss: k must be a whole number of at least 1, got {k}")
+    check_counts("contrastive_loss", 1, k=k)
     if chains is not None and (chains < 1 or chains != int(chains)):
         raise ValueError(f"contrastive_loss: chains must be a whole number of at least 1, got {chains}")
     if not 0 <= dropout < 1:

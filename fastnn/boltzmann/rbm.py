@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.boltzmann import ais, contrastive, training
-from fastnn.boltzmann.units import HIDDEN, VISIBLE, Bernoulli, BernoulliHidden
+from fastnn.boltzmann.units import HIDDEN, VISIBLE, Bernoulli, BernoulliHidden, check_counts
 from fastnn.core import random as draws
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import Tensor, from_array
@@ -82,8 +82,7 @@ class RBM(Module):
                  learn_sigma: bool = False) -> None:
         dtype = float_dtype(device, dtype)
         super().__init__()
-        if n_visible < 1 or n_hidden < 1:
-            raise ValueError(f"RBM: n_visible and n_hidden must be at least 1, got {n_visible} and {n_hidden}")
+        check_counts("RBM", 1, n_visible=n_visible, n_hidden=n_hidden)
         if (visible == "softmax") != (categories is not None):
             raise ValueError("RBM: categories belongs to visible='softmax' "
                              f"(columns of one unit), got visible={visible!r}, categories={categories}")
@@ -181,6 +180,7 @@ class RBM(Module):
         clamp : array of bool, optional
             Visible units (n_visible,) or (rows, n_visible) that keep their values: in-painting.
         """
+        check_counts("gibbs", 0, k=k)
         v = self.units.rows(v)
         given = self.units.given(v)
         fixed = None if clamp is None else np.asarray(clamp.array if isinstance(clamp, Tensor) else clamp, bool)
@@ -297,7 +297,9 @@ class RBM(Module):
         return {**state, "generator": (generator or draws.default_generator).get_state().array}
 
     def load_sampler_state(self, state: Mapping[str, Any], generator: Generator | None = None) -> None:
-        """Continue from a state of `sampler_state`."""
+        """Continue from a state of `sampler_state`; a state without the generator's is refused with KeyError."""
+        if "generator" not in state:
+            raise KeyError(f"load_sampler_state: needs a state of sampler_state(), with 'generator'; got the keys {sorted(state)}")
         for name in contrastive.SAMPLER_BUFFERS:
             self._buffers[name] = from_array(np.array(state[name])) if name in state else None
         (generator or draws.default_generator).set_state(from_array(np.array(state["generator"])))

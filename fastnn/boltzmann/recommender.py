@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.boltzmann.units import check_counts
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.random import randperm_array
 from fastnn.core.tensor import from_array
@@ -131,8 +132,7 @@ class RatingRBM(Module):
         self.scale = np.asarray(scale, np.float64)
         if self.scale.ndim != 1 or len(self.scale) < 2 or not np.all(np.diff(self.scale) > 0):
             raise ValueError(f"RatingRBM: scale needs at least two values in ascending order, got {scale}")
-        if n_items < 1 or n_hidden < 1:
-            raise ValueError(f"RatingRBM: n_items and n_hidden must be at least 1, got {n_items} and {n_hidden}")
+        check_counts("RatingRBM", 1, n_items=n_items, n_hidden=n_hidden)
         if shrinkage <= 0:
             raise ValueError(f"RatingRBM: shrinkage must be positive, got {shrinkage}")
         self.n_items, self.n_hidden, self.shrinkage = n_items, n_hidden, shrinkage
@@ -239,8 +239,8 @@ class RatingRBM(Module):
         FloatingPointError
             If the parameters are no longer finite.
         """
-        if epochs < 0 or batch_size < 1 or k < 1:
-            raise ValueError(f"RatingRBM.fit: epochs, batch_size and k must be positive, got {epochs}, {batch_size} and {k}")
+        check_counts("RatingRBM.fit", 0, epochs=epochs)
+        check_counts("RatingRBM.fit", 1, batch_size=batch_size, k=k)
         ratings = self.checked(ratings)
         if not len(ratings.values):
             raise ValueError("RatingRBM: there are no ratings to fit")

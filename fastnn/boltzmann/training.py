@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.boltzmann.units import as_rows
+from fastnn.boltzmann.units import as_rows, check_counts
 from fastnn.compiling import CompiledStep
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.random import randperm_array
@@ -86,6 +86,8 @@ def fit(rbm: RBM, X: Any, epochs: int = 10, *, batch_size: int = 100, lr: float 
     FloatingPointError
         If the parameters are no longer finite.
     """
+    check_counts("RBM.fit", 0, epochs=epochs)
+    check_counts("RBM.fit", 1, batch_size=batch_size, k=k)
     rate = lr if lr is not None else min(RATES[rbm.visible], 0.001 if rbm.hidden == "relu" else 1)
     own = optimizer is None
     if optimizer is None:

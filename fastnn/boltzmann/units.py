@@ -31,6 +31,15 @@ def as_rows(x: Any, width: int, dtype: DType, name: str = "RBM") -> Tensor:
     return from_array(array.astype(dtype))
 
 
+def check_counts(op: str, least: int, **counts: Any) -> None:
+    """Raise unless every count is a whole number, of at least `least`."""
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+            raise TypeError(f"{op}: {name} must be an int, got {count!r} ({type(count).__name__})")
+        if count < least:
+            raise ValueError(f"{op}: {name} must be at least {least}, got {count}")
+
+
 def check_finite(array, kind):
     if array.size and not np.isfinite(array).all():
         raise ValueError(f"RBM: visible='{kind}' got values that are not finite; remove or fill in the missing ones")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.boltzmann.training import Rows, end_of_epoch
+from fastnn.boltzmann.units import check_counts
 from fastnn.compiling import compile as compile_step
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import from_array
@@ -66,8 +67,7 @@ def up_down_loss(dbn: DBN, v: Any, k: int = 1, generator: Generator | None = Non
         If the parameters are no longer finite.
     """
     check_kinds(dbn, "up_down_loss")
-    if k < 1:
-        raise ValueError(f"up_down_loss: k must be at least 1, got {k}")
+    check_counts("up_down_loss", 1, k=k)
     if not dbn.untied:
         raise RuntimeError("up_down_loss: the network has one set of weights; call dbn.untie() before its optimizer is made")
     rbms = list(dbn.rbms)
@@ -119,6 +119,8 @@ def fit(dbn: DBN, X: Any, epochs: int = 10, *, lr: float = 0.01, momentum: float
         If the parameters are no longer finite.
     """
     check_kinds(dbn, "up_down")
+    check_counts("up_down", 0, epochs=epochs)
+    check_counts("up_down", 1, batch_size=batch_size, k=k)
     dbn.untie()
     optimizer = optimizer or SGD(dbn.parameters(), lr=lr, momentum=momentum)
     step = compile_step(Rows(dbn), lambda output, v: up_down_loss(dbn, v, k, generator), optimizer)
@@ -142,8 +144,7 @@ def log_prob_bound(dbn: DBN, v: Any, log_z: float | None = None, draws: int = 10
                    generator: Generator | None = None) -> Tensor:
     """A lower bound of log p(v): the mean over draws of h from the up-pass of log p(v, h) - log q(h|v)."""
     check_kinds(dbn, "log_prob_bound")
-    if draws < 1:
-        raise ValueError(f"log_prob_bound: draws must be at least 1, got {draws}")
+    check_counts("log_prob_bound", 1, draws=draws)
     rbms = list(dbn.rbms)
     v = rbms[0].units.rows(v)
     total = np.zeros(len(v.array))
