@@ -11,7 +11,7 @@ typedef struct fn_gemm_strip {
     int64_t rsa, csa;
     const void *b;              /* vector operand: rows contiguous */
     int64_t rsb, csb;           /* csb is 1 but for dot_strip, where rsb is */
-    int padded;                 /* rows of b may be read up to a whole vector */
+    int padded;                 /* rows of b are zeros up to a whole vector */
     const void *next;           /* the b of the strip to follow (rsb apart), fetched meanwhile, or NULL */
     const void *beside[5];      /* `besides` arrays of `span` elements that are wanted when the strip is done: fetched meanwhile as well */
     int besides;
@@ -40,6 +40,9 @@ typedef struct fn_gemm_table {
     void (*dot_strip)(const fn_gemm_strip *s);
     /* y[i][j] = x[i * rsx + j * csx], rows of y contiguous; fast where csx or rsx is 1 */
     void (*pack)(int64_t rows, int64_t columns, const void *x, int64_t rsx, int64_t csx, void *y, int64_t rsy);
+    /* Zeros behind the columns of each row, up to a whole vector, which tiles read: a denormal number left there by others
+     * would take some processors 150 cycles per multiply-add. */
+    void (*pad)(int64_t rows, int64_t columns, void *y, int64_t rsy);
 } fn_gemm_table;
 
 #endif

@@ -118,6 +118,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_table:
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
+        void (*pad)(int64_t rows, int64_t columns, void* y, int64_t rsy) noexcept nogil
 
 # Positions in fn_call.size; axes are (depth, height, width), lower-dimensional convolutions have leading ones.
 # I and O are channels per group.  Strides of the weight in elements: any memory order.

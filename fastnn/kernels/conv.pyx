@@ -114,8 +114,10 @@ cdef void pack_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const Gather* g = &w.g
     cdef int64_t taps = taps_of(g), t = block % taps, strip = block // taps
     cdef int64_t group = strip // w.strips, j = strip % w.strips * w.width
+    cdef char* panel = w.weights + block * g.K * w.width * g.element
     g.gemm.pack(g.K, min(w.width, g.n - j), g.weight + (group * g.wg + tap_weight_at(g, t) + j * g.wj) * g.element, g.wk, g.wj,
-                w.weights + block * g.K * w.width * g.element, w.width)
+                panel, w.width)
+    g.gemm.pad(g.K, min(w.width, g.n - j), panel, w.width)
 
 
 cdef void point_source(const Work* w, int64_t n, int64_t j0, int64_t j1, int64_t j2, int64_t count,
@@ -178,6 +180,7 @@ cdef void multiply(const Work* w, int64_t first_strip, int64_t last_strip, const
                 for i in range(s.taps):
                     g.gemm.pack(s.K, s.n, b + (tap_weight_at(g, t + i) + k * g.wk) * e, g.wk, g.wj,
                                 panel + i * s.K * w.width * e, w.width)
+                g.gemm.pad(s.taps * s.K, s.n, panel, w.width)
                 s.b, s.tap = panel, w.tap
             s.load = t > 0 or k > 0
             last = t + s.taps >= w.taps and k + s.K >= w.K

@@ -3,6 +3,9 @@ from libc.stdint cimport int64_t
 
 from fastnn.kernels.conv cimport Gather
 
+cdef enum:
+    TAIL = 64                   # bytes of zeros behind a band, where the last pixels' vectors end
+
 # A patch of the source with its padding written out, for thin inputs: then the taps of a kernel row are one long tap.
 cdef struct Band:
     int64_t rows                # target rows and columns of a block, at most

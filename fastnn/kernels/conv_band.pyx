@@ -36,7 +36,7 @@ cdef void make_band(const Gather* g, int64_t pixels, Band* b) noexcept nogil:
 
 
 cdef int64_t band_bytes(const Gather* g, const Band* b) noexcept nogil:
-    return round_up(g.axis[0].taps * b.height * b.width * g.K * g.element + 64, 64)
+    return round_up(g.axis[0].taps * b.height * b.width * g.K * g.element + TAIL, 64)
 
 
 cdef void copy_pixels(const Gather* g, int64_t group, int64_t n, int64_t s0, int64_t s1, int64_t s2, int64_t count,
@@ -79,3 +79,4 @@ cdef void copy_band(const Gather* g, const Band* b, int64_t group, int64_t n, in
                     copy_pixels(g, group, n, s0, s1, s2 + left, right - left, band + left * pixel)
                 memset(band + right * pixel, 0, (b.width - right) * pixel)
             band += row
+    memset(band, 0, TAIL)

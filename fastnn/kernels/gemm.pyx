@@ -119,6 +119,7 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
                     w = t * p.width
                     p.kernels.pack(s.K, min(p.width, nc - w), <const char*>g.B + (k * g.rsB + (j + w) * g.csB) * e,
                                    g.rsB, g.csB, scratch + w * s.K * e, p.width)
+                    p.kernels.pad(s.K, min(p.width, nc - w), scratch + w * s.K * e, p.width)
             for down in range(ceil_div(rows, MC)):
                 multiply(p, &s, row + down * MC, min(MC, rows - down * MC), j, nc, k, scratch, left)
 
@@ -209,6 +210,7 @@ cdef void gemm_pack_b(int dtype, int64_t K, int64_t N, const void* B, int64_t rs
     for t in range(ceil_div(N, width)):
         j = t * width
         kernels.pack(K, min(width, N - j), <const char*>B + j * csB * e, rsB, csB, <char*>packed + j * K * e, width)
+        kernels.pad(K, min(width, N - j), <char*>packed + j * K * e, width)
 
 
 # ---- batches ----------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ cdef extern from "fastnn.h" nogil:
         void (*dot_strip)(const fn_gemm_strip* s) noexcept nogil
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
+        void (*pad)(int64_t rows, int64_t columns, void* y, int64_t rsy) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_gemm_table* gemm[2]
 

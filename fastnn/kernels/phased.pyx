@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from fastnn.kernels.conv cimport (
     Axis, Gather, ceil_div, fn_conv_end, fn_conv_outer, fn_conv_run, round_up, tap_weight_at, target_row)
-from fastnn.kernels.conv_band cimport Band, copy_band
+from fastnn.kernels.conv_band cimport TAIL, Band, copy_band
 from fastnn.kernels.native cimport parallel, table
 
 cdef extern from "fastnn.h" nogil:
@@ -95,7 +95,7 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
 
 
 cdef inline int64_t band_bytes(const Work* w) noexcept nogil:
-    return round_up((w.band.height * w.band.width * w.g.K + w.g.kernels.lanes) * w.g.element, 64)
+    return round_up(w.band.height * w.band.width * w.g.K * w.g.element + TAIL, 64)
 
 
 cdef inline int64_t source_bytes(const Work* w) noexcept nogil:
@@ -180,13 +180,14 @@ cdef void unit_of(const Work* w, int64_t unit, int64_t* n, int64_t* h, int64_t* 
 cdef void transform_source(const Work* w, int64_t n, int64_t h, int64_t v, int64_t tiles, char* buffer) noexcept nogil:
     """The tiles of a unit, to the end of its buffer of source_bytes()."""
     cdef const Gather* g = &w.g
-    cdef int64_t i, e = g.element, piece = w.phases_across * g.K, row = w.band.width * g.K
+    cdef int64_t i, e = g.element, piece = w.phases_across * g.K, row = w.band.width * g.K, used = (4 * w.tiles + 3) * w.K
     cdef char* patch = buffer + max(band_bytes(w), w.patch_bytes)
     cdef char* points = buffer                              # the patch is done with
     copy_band(g, &w.band, 0, n, 0, h, v, buffer)
     for i in range(7):
         w.kernels.interleave(4 * w.tiles + 3, w.phases, piece, buffer + i * w.phases * row * e, row, patch + i * w.row * e)
-    w.kernels.source_rows((4 * w.tiles + 3) * w.K, patch, w.row, points)
+        memset(patch + (i * w.row + used) * e, 0, g.kernels.lanes * e)      # transformed as well
+    w.kernels.source_rows(used, patch, w.row, points)
     w.kernels.source_columns(tiles, w.K, points, w.row, patch + w.patch_bytes, w.vtile)
 
 

@@ -22,6 +22,7 @@ cdef extern from "fastnn.h" nogil:
         void (*strip)(const fn_gemm_strip* s) noexcept nogil
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y,
                      int64_t rsy) noexcept nogil
+        void (*pad)(int64_t rows, int64_t columns, void* y, int64_t rsy) noexcept nogil
     ctypedef struct fn_cell_rows:
         int64_t M, n, width
         int relu

@@ -179,6 +179,7 @@ cdef void right_side(const Weights* w, const Task* t, int64_t k, int64_t column,
     if (w.columns > w.width and w.width * e < LONG) or s.n % w.gemm.lanes or 0 < shared < s.n:
         w.gemm.pack(s.K, shared, rows, w.columns, 1, t.panel, w.width)
         w.gemm.pack(s.K, s.n - shared, own_rows, own, 1, t.panel + shared * e, w.width)
+        w.gemm.pad(s.K, s.n, t.panel, w.width)
         s.b, s.rsb, s.padded = t.panel, w.width, True
 
 

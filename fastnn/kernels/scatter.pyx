@@ -132,4 +132,5 @@ cdef void scatter(const Gather* g, const char* dy, char* dx, int threads, char* 
     w.workers = scratch + round_up(g.n * w.stride * g.element, 64)
     for t in range(taps_of(g)):
         g.gemm.pack(g.n, g.K, g.weight + tap_weight_at(g, t) * g.element, g.wj, g.wk, w.weights + t * g.K * g.element, w.stride)
+    g.gemm.pad(g.n, w.row, w.weights, w.stride)
     parallel(g.N * w.down, threads, body, &w)

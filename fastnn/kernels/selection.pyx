@@ -217,6 +217,8 @@ cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcep
     cdef const char* b = p.b + worker * p.own_bytes + (k * p.rsb + piece.column * p.csb) * p.item
     cdef const char* bias = p.bias + piece.column * p.item if p.bias != NULL and s == p.stretches - 1 else NULL
     if not p.in_place:
+        if piece.columns < p.width:
+            memset(panel, 0, depth * p.width * p.item)
         p.dense.pack(depth, piece.columns, b, p.rsb, p.csb, panel, p.width)
         b, rs = panel, p.width
         if p.way == SUMS:
