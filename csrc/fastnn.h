@@ -40,6 +40,7 @@ typedef struct fn_kernel {
     uint8_t role[FN_SLOTS];
     fn_driver run;
     fn_scratch scratch;         /* bytes of scratch memory wanted, or NULL */
+    int keeps_denormals;        /* runs in the caller's float mode; others take denormal numbers for 0 (mode.h) */
 } fn_kernel;
 
 struct fn_call {

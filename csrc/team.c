@@ -29,6 +29,7 @@ void fn_parallel(int64_t blocks, int threads, fn_block body, void *context) {
 #include <stdatomic.h>
 #include <string.h>
 
+#include "mode.h"
 #include "waiting.h"
 
 enum {
@@ -98,6 +99,7 @@ static struct {
     atomic_int threads, core;               /* core: where the caller runs */
     _Atomic(fn_block) body;
     _Atomic(void *) context;
+    _Atomic fn_mode mode;                   /* floats, as the caller's */
     _Alignas(64) _Atomic uint64_t number;   /* of the newest job; published last */
     _Alignas(64) word finished;             /* units reported by helpers */
     word master_asleep;
@@ -112,6 +114,7 @@ typedef struct {
     int threads;
     fn_block body;
     void *context;
+    fn_mode mode;
 } job;
 
 int fn_team_limit(void) { return TEAM_LIMIT; }
@@ -204,6 +207,7 @@ static uint64_t next_number(int w, uint64_t seen) {
 static void *helper(void *argument) {
     const int w = (int)(intptr_t)argument;
     uint64_t seen = 0;
+    fn_mode mode = fn_mode_now();
     inside = 1;
     atomic_store_explicit(&team.of[w].thread, thread_number(), memory_order_relaxed);
     for (;;) {
@@ -214,7 +218,9 @@ static void *helper(void *argument) {
         j.threads = atomic_load_explicit(&team.threads, memory_order_relaxed);
         j.body = atomic_load_explicit(&team.body, memory_order_relaxed);
         j.context = atomic_load_explicit(&team.context, memory_order_relaxed);
+        j.mode = atomic_load_explicit(&team.mode, memory_order_relaxed);
         if (w >= j.threads) continue;
+        if (j.mode != mode) fn_mode_set(mode = j.mode);
         wake_next(w, j.threads);
         const uint32_t done = drain_all(&j, w);
         if (!done) continue;
@@ -270,6 +276,7 @@ static void publish(const job *j, int64_t units) {
     atomic_store_explicit(&team.threads, j->threads, memory_order_relaxed);
     atomic_store_explicit(&team.body, j->body, memory_order_relaxed);
     atomic_store_explicit(&team.context, j->context, memory_order_relaxed);
+    atomic_store_explicit(&team.mode, j->mode, memory_order_relaxed);
     atomic_store_explicit(&team.core, this_core(), memory_order_relaxed);
     atomic_store_explicit(&team.finished, 0, memory_order_relaxed);
     for (int k = 0; k < j->threads; k++) {
@@ -305,7 +312,7 @@ static int worth_waking(const job *j, int64_t units, uint32_t *done) {
 }
 
 static void on_team(int64_t blocks, int threads, fn_block body, void *context) {
-    job j = {.blocks = blocks, .threads = threads, .body = body, .context = context};
+    job j = {.blocks = blocks, .threads = threads, .body = body, .context = context, .mode = fn_mode_now()};
     const int64_t most = (int64_t)UNITS * threads;
     j.number = atomic_load_explicit(&team.number, memory_order_relaxed) + 1;
     j.grain = (blocks + most - 1) / most;

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastnn
 import fastnn.kernels.random  # noqa: F401 (declares the kernel that the tests run)
 from fastnn.kernels import native
 
@@ -136,3 +137,69 @@ def test_clean_exit():
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
         assert done.returncode == 0 and not done.stderr
+
+
+def denormal(*shape):
+    return np.full(shape, 1e-40, np.float32)
+
+
+def assert_mode_is_kept():
+    """Numbers below the smallest normal one are still numbers outside of kernels."""
+    assert (denormal(100) * np.float32(0.5)).all() and np.float32(2e-38) * np.float32(0.1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_denormal_numbers_are_zero_in_products(threads):
+    before = native.get_num_threads()
+    native.set_num_threads(threads)
+    try:
+        small, one = fastnn.from_numpy(denormal(300, 300)), fastnn.ones(300, 300)
+        for a, b in ((small, one), (one, small), (one * 1e-30, one * 1e-10)):
+            assert not (a @ b).numpy().any()
+        assert_mode_is_kept()
+    finally:
+        native.set_num_threads(before)
+
+
+def test_denormal_numbers_are_kept_by_functions_of_one_element():
+    x = fastnn.from_numpy(denormal(40))
+    for same in (x.relu(), x.abs(), x.clone(), x.double().float(), x.sum() / 40, x.max(), fastnn.where(x > 0, x, -x)):
+        np.testing.assert_allclose(same.numpy(), 1e-40, rtol=1e-4)
+    assert (x != 0).all() and ((-90 * fastnn.ones(40)).exp() > 0).all()
+
+
+def test_the_mode_is_kept_after_an_error():
+    with pytest.raises(IndexError):
+        fastnn.nn.functional.cross_entropy(fastnn.zeros(3, 4), fastnn.tensor([0, 9, 1]))
+    assert_mode_is_kept()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_denormal_gradients_bit_for_bit(threads):
+    """Of a compiled step and of the eager one: gradients that begin at 1e-37 and averages that decay."""
+    before, results = native.get_num_threads(), []
+    native.set_num_threads(threads)
+    try:
+        for compiled in (False, True):
+            fastnn.manual_seed(5)
+            model = fastnn.nn.Sequential(fastnn.nn.Linear(300, 200), fastnn.nn.Sigmoid(), fastnn.nn.Linear(200, 300))
+            optimizer = fastnn.optim.Adam(model.parameters(), lr=1e-3)
+            x = fastnn.randn(64, 300)
+
+            def loss_fn(y, t):
+                return (y * t).sum()
+            step = fastnn.compile(model, loss_fn, optimizer)
+            for i in range(6):
+                target = fastnn.full((64, 300), 10.0 ** (-35 - i))
+                if compiled:
+                    step(x, target)
+                    continue
+                optimizer.zero_grad()
+                loss_fn(model(x), target).backward()
+                optimizer.step()
+            results.append([p.detach().numpy().copy() for p in model.parameters()] + [p.grad.numpy().copy() for p in model.parameters()])
+        for a, b in zip(*results):
+            np.testing.assert_array_equal(a, b)
+        assert_mode_is_kept()
+    finally:
+        native.set_num_threads(before)

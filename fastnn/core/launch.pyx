@@ -2,7 +2,7 @@
 cimport numpy as np
 
 from fastnn.core.storage cimport acquire, release
-from fastnn.kernels.native cimport FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL, current_threads
+from fastnn.kernels.native cimport FN_INDEX_OUT_OF_RANGE, FN_OUTSIDE_UNIT_INTERVAL, current_threads, run_calls
 
 np.import_array()
 
@@ -61,10 +61,10 @@ cdef int launch(Launch* L) except -1:
         if wanted > 0:
             call.scratch = scratch = acquire(wanted, &size)
     if call.flops < SMALL and call.bytes < SMALL:
-        call.kernel.run(call)
+        run_calls(call, 1)
     else:
         with nogil:
-            call.kernel.run(call)
+            run_calls(call, 1)
     if scratch != NULL:
         release(scratch, size)
     if call.status:

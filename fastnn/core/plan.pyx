@@ -24,7 +24,7 @@ from fastnn.core.recording cimport INPUT, INSIDE, OUTSIDE, Place, Recording, ove
 from fastnn.core.storage cimport empty_1d, empty_like, same_layout, storage_of
 from fastnn.core.tape cimport copy
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
-from fastnn.kernels.native cimport FN_MEMO, FN_SLOTS, current_threads, fn_call
+from fastnn.kernels.native cimport FN_MEMO, FN_SLOTS, current_threads, fn_call, run_calls
 
 np.import_array()
 
@@ -265,12 +265,8 @@ cdef class Plan:
         return 0
 
     cdef int execute(self, int first, int stop) noexcept nogil:
-        cdef int i
-        for i in range(first, stop):
-            self.calls[i].kernel.run(&self.calls[i])
-            if self.calls[i].status:
-                return i
-        return -1
+        cdef int failed = run_calls(&self.calls[first], stop - first)
+        return failed if failed < 0 else first + failed
 
     cdef int raise_failure(self, int call) except -1:
         cdef fn_call failed
@@ -450,7 +446,7 @@ cdef class Plan:
                 for _r in range(repeats):
                     before = seconds()
                     for i in range(self.count):
-                        self.calls[i].kernel.run(&self.calls[i])
+                        run_calls(&self.calls[i], 1)
                         now = seconds()
                         sums[i] += now - before
                         before = now

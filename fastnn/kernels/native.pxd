@@ -18,6 +18,7 @@ cdef extern from "fastnn.h" nogil:
         uint8_t role[16]
         fn_driver run
         fn_scratch scratch
+        bint keeps_denormals
     ctypedef struct fn_call:
         const fn_kernel* kernel
         int dtype
@@ -50,8 +51,12 @@ cdef bint team_awake() noexcept nogil
 # What set_num_threads last said.
 cdef int current_threads() noexcept nogil
 
-# Declare a kernel: `slots` is "name:role name:role ...", role one of in, out, acc, state.
-cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch) except -1
+# Declare a kernel: `slots` is "name:role name:role ...", role one of in, out, acc, state.  One that keeps denormal numbers runs in the
+# caller's float mode; for all others they are 0.
+cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch, bint keeps_denormals=*) except -1
+
+# Run records one after the other, until one fails: returns its number, or -1.
+cdef int run_calls(fn_call* calls, int count) noexcept nogil
 
 # A declared kernel by its name: ops import the driver module (which declares it), then look it up once.
 cdef const fn_kernel* kernel_named(str name) except NULL

@@ -14,6 +14,12 @@ cdef extern from "fastnn.h" nogil:
     int fn_team_limit()
     int fn_team_awake()
 
+cdef extern from "mode.h" nogil:
+    ctypedef unsigned int fn_mode       # as wide as the machine's
+    enum: FN_FLUSH
+    fn_mode fn_mode_now()
+    void fn_mode_set(fn_mode mode)
+
 ROLES = {"in": FN_IN, "out": FN_OUT, "acc": FN_ACC, "state": FN_STATE}
 
 DTYPES = {"float32": FN_F32, "float64": FN_F64, "int64": FN_I64, "int32": FN_I32, "uint8": FN_U8, "bool": FN_BOOL}
@@ -53,7 +59,7 @@ def set_num_threads(n):
     num_threads = min(n, 2**31 - 1)
 
 
-cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch) except -1:
+cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scratch scratch, bint keeps_denormals=False) except -1:
     cdef list pairs = [tuple(s.split(":")) for s in slots.split()]
     cdef int i
     if name in KERNELS or len(pairs) > FN_SLOTS:
@@ -69,6 +75,7 @@ cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scrat
         kernel.role[i] = ROLES[role]
     kernel.run = run
     kernel.scratch = scratch
+    kernel.keeps_denormals = keeps_denormals
     KERNELS[name] = pairs
     addresses[name] = <uintptr_t>kernel
     return 0
@@ -76,6 +83,23 @@ cdef int declare(fn_kernel* kernel, str name, str slots, fn_driver run, fn_scrat
 
 cdef const fn_kernel* kernel_named(str name) except NULL:
     return <const fn_kernel*><uintptr_t>addresses[name]
+
+
+cdef int run_calls(fn_call* calls, int count) noexcept nogil:
+    cdef fn_mode before = fn_mode_now(), mode = before, wanted
+    cdef int i, failed = -1
+    for i in range(count):
+        wanted = before if calls[i].kernel.keeps_denormals else before | FN_FLUSH
+        if mode != wanted:
+            mode = wanted
+            fn_mode_set(mode)
+        calls[i].kernel.run(&calls[i])
+        if calls[i].status:
+            failed = i
+            break
+    if mode != before:
+        fn_mode_set(before)
+    return failed
 
 
 def call(str name, arrays, sizes=(), scalars=(), *, dtype=None, int threads=1, double flops=1e9, double nbytes=1e9):
@@ -102,7 +126,7 @@ def call(str name, arrays, sizes=(), scalars=(), *, dtype=None, int threads=1, d
     buffer = np.empty(wanted + 64, np.uint8)
     c.scratch = <void*><uintptr_t>(-(-buffer.ctypes.data // 64) * 64)
     with nogil:
-        c.kernel.run(&c)
+        run_calls(&c, 1)
     return c.status, c.fault
 
 

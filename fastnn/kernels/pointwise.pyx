@@ -309,13 +309,13 @@ cdef void copy_strided_run(fn_call* call) noexcept nogil:
 
 
 cdef fn_kernel UNARY, UNARY_GRADIENT, BINARY, COMPARE, WHERE, PRELU_GRADIENT, ACCUMULATE, FILL, CONVERT, COPY_STRIDED
-declare(&UNARY, "unary", "x:in y:out", unary_run, NULL)
-declare(&UNARY_GRADIENT, "unary_gradient", "saved:in g:in dx:out", unary_gradient_run, NULL)
+declare(&UNARY, "unary", "x:in y:out", unary_run, NULL, True)
+declare(&UNARY_GRADIENT, "unary_gradient", "saved:in g:in dx:out", unary_gradient_run, NULL, True)
 declare(&BINARY, "binary", "x:in y:in z:out", binary_run, NULL)
-declare(&COMPARE, "compare", "x:in y:in z:out", compare_run, NULL)
-declare(&WHERE, "where", "c:in x:in y:in z:out", where_run, NULL)
-declare(&PRELU_GRADIENT, "prelu_gradient", "x:in w:in g:in dx:out dw:out", prelu_run, NULL)
+declare(&COMPARE, "compare", "x:in y:in z:out", compare_run, NULL, True)
+declare(&WHERE, "where", "c:in x:in y:in z:out", where_run, NULL, True)
+declare(&PRELU_GRADIENT, "prelu_gradient", "x:in w:in g:in dx:out dw:out", prelu_run, NULL, True)
 declare(&ACCUMULATE, "accumulate", "x:in y:acc", accumulate_run, NULL)
-declare(&FILL, "fill", "y:out", fill_run, NULL)
-declare(&CONVERT, "convert", "x:in y:out", convert_run, NULL)
-declare(&COPY_STRIDED, "copy_strided", "x:in y:out", copy_strided_run, NULL)
+declare(&FILL, "fill", "y:out", fill_run, NULL, True)
+declare(&CONVERT, "convert", "x:in y:out", convert_run, NULL, True)
+declare(&COPY_STRIDED, "copy_strided", "x:in y:out", copy_strided_run, NULL, True)

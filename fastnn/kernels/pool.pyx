@@ -431,8 +431,8 @@ cdef int64_t scratch(const fn_call* call) noexcept nogil:
 
 
 cdef fn_kernel MAX_POOL, MAX_POOL_BACKWARD, AVERAGE_POOL, AVERAGE_POOL_BACKWARD
-declare(&MAX_POOL, "max_pool", "x:in y:out index:out", max_forward, scratch)
+declare(&MAX_POOL, "max_pool", "x:in y:out index:out", max_forward, scratch, True)
 # gate: what the pooling returned, where a relu before it is part of the call; or absent
-declare(&MAX_POOL_BACKWARD, "max_pool_backward", "dy:in index:in dx:out gate:in", max_backward, scratch)
+declare(&MAX_POOL_BACKWARD, "max_pool_backward", "dy:in index:in dx:out gate:in", max_backward, scratch, True)
 declare(&AVERAGE_POOL, "average_pool", "x:in y:out", average_forward, scratch)
 declare(&AVERAGE_POOL_BACKWARD, "average_pool_backward", "dy:in dx:out", average_backward, scratch)

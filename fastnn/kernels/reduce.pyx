@@ -301,7 +301,7 @@ cdef void running_run(fn_call* call) noexcept nogil:
 
 
 cdef fn_kernel REDUCE, VARIANCE, EXTREME, RUNNING
-declare(&REDUCE, "reduce", "x:in y:out", reduce_run, reduce_scratch)
-declare(&VARIANCE, "variance", "x:in mean:out var:out", variance_run, reduce_scratch)
-declare(&EXTREME, "extreme", "x:in y:out index:out", extreme_run, NULL)
-declare(&RUNNING, "running", "x:in y:out", running_run, NULL)
+declare(&REDUCE, "reduce", "x:in y:out", reduce_run, reduce_scratch, True)
+declare(&VARIANCE, "variance", "x:in mean:out var:out", variance_run, reduce_scratch, True)
+declare(&EXTREME, "extreme", "x:in y:out index:out", extreme_run, NULL, True)
+declare(&RUNNING, "running", "x:in y:out", running_run, NULL, True)
