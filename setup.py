@@ -96,7 +96,7 @@ class BuildExt(build_ext):
 
     def micro_kernels(self):
         flags = " ".join([*COMMON, *EXTRA])
-        jobs = [(source, "common", [f'-DFN_FLAGS="{flags}"']) for source in sorted(glob("csrc/*.c"))]
+        jobs = [(source, "common", [f'-DFN_FLAGS="{flags}"']) for source in sorted([*glob("csrc/*.c"), *glob("csrc/isa/*.c")])]
         jobs += [(source, isa, [f"-DFN_ISA={isa}", *flags]) for source in sorted(glob("csrc/micro/*.c"))
                  for isa, flags in ISA.items()]
 

@@ -6,11 +6,12 @@ static int has_avx512(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
         && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
+static int has_amx(void) { return has_avx512() && fn_parts_usable(); }
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
 static int always(void) { return 1; }
 
-#define SETS_X86 SET(avx512, has_avx512) SET(avx2, has_avx2) SET(baseline, always)
+#define SETS_X86 SET(amx, has_amx) SET(avx512, has_avx512) SET(avx2, has_avx2) SET(baseline, always)
 #define SETS_OTHER SET(neon, always)
 #if defined(__x86_64__)
 #define SETS SETS_X86
@@ -21,6 +22,14 @@ static int always(void) { return 1; }
 #define SET(name, predicate) void fn_fill_##name(fn_table *table);
 SETS
 #undef SET
+
+#if defined(__x86_64__)
+void fn_fill_amx(fn_table *table) {
+    fn_fill_avx512(table);
+    table->isa = "amx";
+    table->parts = &fn_parts;
+}
+#endif
 
 static const struct { void (*fill)(fn_table *); int (*usable)(void); } sets[] = {
 #define SET(name, predicate) {fn_fill_##name, predicate},

@@ -69,6 +69,7 @@ int fn_team_awake(void);        /* are helpers waiting for work without sleeping
 
 /* ---- tables of micro-kernels: one struct per family, one table per instruction set ------------------------- */
 #include "micro/tables.h"
+#include "parts.h"
 
 typedef struct fn_table {
     const char *isa;
@@ -76,6 +77,7 @@ typedef struct fn_table {
 #define FAMILY(name) const fn_##name##_table *name[2];      /* float, double */
 #include "micro/families.def"
 #undef FAMILY
+    const fn_parts_table *parts;                            /* of a machine that has such units, or NULL */
 } fn_table;
 
 /* The tables compiled into this build, best first, and whether this machine can run each. */

@@ -1,6 +1,6 @@
 """Environment variables, read once at import: the only module that looks at them.
 
-FASTNN_ISA           force an instruction set: avx512, avx2, baseline (x86-64), neon
+FASTNN_ISA           force an instruction set: amx, avx512, avx2, baseline (x86-64), neon
 FASTNN_NUM_THREADS   threads to use; else OMP_NUM_THREADS; else the cores this process may use
 """
 import os

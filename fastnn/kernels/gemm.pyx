@@ -5,6 +5,7 @@ Every element of C is one chain over k, whatever the blocks: cutting and packing
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from fastnn.kernels.gemm_parts cimport Parts, may_suit_parts, own_panels, run_parts, shared_bytes, spare_bytes
 from fastnn.kernels.gemm_plan cimport (
     DEEP_PANEL, KC, MC, NC, PAD, Plan, ceil_div, fn_gemm_strip, fn_gemm_table, make_plan, packed_a_bytes, packed_b_bytes, plan_and_cut,
     round_up, tables)
@@ -154,11 +155,30 @@ cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept n
     cdef int64_t strip = (<const tables*>table).gemm[dtype].columns_for(4)
     cdef int64_t element = 8 if dtype == 1 else 4
     cdef int64_t panel = max(kc * min(NC, round_up(longest, strip)), min(g.K * round_up(longest, strip), DEEP_PANEL // element))
-    return round_up((panel + min(longest, MC) * (kc + PAD + strip) + 8 * strip) * element, 64) * max(1, threads)
+    cdef int64_t bytes = round_up((panel + min(longest, MC) * (kc + PAD + strip) + 8 * strip) * element, 64) * max(1, threads)
+    if may_suit_parts(dtype, g):
+        bytes = max(bytes, shared_bytes(g) + max(1, threads) * (own_panels(g) + spare_bytes(g)))
+    return bytes
+
+
+cdef void ordinary(const gemm_args* g, void* scratch) noexcept nogil:
+    """A product that is not done by parts, on this thread."""
+    cdef Plan p
+    make_plan(&p, 0, g)
+    run_block(&p, 0, p.g.M, 0, p.g.N, <char*>scratch, NULL)
+
+
+cdef void by_parts(const Plan* p, int threads, char* scratch) noexcept nogil:
+    cdef Parts t
+    t.g, t.turned, t.ordinary = p.g, p.turned, ordinary
+    t.own_bytes, t.spare_bytes = p.scratch_bytes, p.scratch_bytes - own_panels(&p.g)
+    run_parts(&t, threads, scratch)
 
 
 cdef void run_plan(Plan* p, int threads, void* scratch) noexcept nogil:
-    if p.blocks == 1:
+    if p.by_parts:
+        by_parts(p, threads, <char*>scratch)
+    elif p.blocks == 1:
         run_block(p, 0, p.g.M, 0, p.g.N, <char*>scratch, NULL)
     else:
         p.scratch = <char*>scratch
@@ -326,7 +346,8 @@ cdef Plan* known_plan(const fn_call* call, int threads) noexcept nogil:
 
 
 cdef int64_t matmul_scratch(const fn_call* call) noexcept nogil:
-    return known_plan(call, threads_now(call)).scratch_bytes * max(1, call.threads)
+    cdef const Plan* p = known_plan(call, threads_now(call))
+    return p.scratch_bytes * max(1, call.threads) + p.shared_bytes
 
 
 cdef void matmul(fn_call* call) noexcept nogil:

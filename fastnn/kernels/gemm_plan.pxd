@@ -5,6 +5,7 @@ docs/gemm.md gives the reasons for the numbers below.
 from libc.stdint cimport int64_t
 
 from fastnn.kernels.gemm_args cimport gemm_args, gemm_finish
+from fastnn.kernels.gemm_parts cimport own_panels, shared_bytes, spare_bytes, suits_parts
 from fastnn.kernels.native cimport table
 
 cdef extern from "fastnn.h" nogil:
@@ -94,6 +95,7 @@ cdef struct Plan:
     bint fetch                  # B may be far away
     bint rows_ahead             # A may be, and passes by whole rows
     bint turned                 # g is the transposed product
+    bint by_parts               # and rows of its C are contiguous: kernels/gemm_parts.pxd does it
     bint turn_c                 # C has contiguous columns: strips go through scratch,
     bint keep_c                 # where they stay for all of k
     int64_t block_rows          # the blocks of the split over threads
@@ -102,7 +104,8 @@ cdef struct Plan:
     int64_t blocks
     bint by_columns             # neighbouring blocks lie below one another: a thread's share is columns of C, not rows
     bint in_order               # a block of C is a run of memory
-    int64_t scratch_bytes       # of one worker
+    int64_t scratch_bytes       # of one worker,
+    int64_t shared_bytes        # and of all
     char* scratch
 
 
@@ -187,6 +190,7 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
     cdef gemm_args turned
     cdef gemm_args* g = &p.g
     p.kernels = (<const tables*>table).gemm[dtype]
+    p.by_parts, p.shared_bytes = False, 0
     p.element = 8 if dtype == 1 else 4
     g[0] = wanted[0]
     if g.N == 1:                # strides of a dimension of one are free
@@ -292,7 +296,20 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
     p.by_columns = not (p.turned or p.pack_a) and g.K * g.N > g.M * (g.K + g.N)
 
 
+cdef inline void plan_parts(Plan* p, const gemm_args* g) noexcept nogil:
+    p.kernels = (<const tables*>table).gemm[0]
+    p.by_parts, p.turned, p.in_order = True, g.csC != 1, False
+    p.g = g[0]
+    if p.turned:
+        transposed(g, &p.g)
+    p.shared_bytes = shared_bytes(&p.g)
+    p.scratch_bytes = own_panels(&p.g) + spare_bytes(&p.g)
+
+
 cdef inline void plan_and_cut(Plan* p, int dtype, const gemm_args* g, int threads) noexcept nogil:
+    if suits_parts(dtype, g):
+        plan_parts(p, g)
+        return
     make_plan(p, dtype, g)
     if threads > 1 or g.after != NULL:
         cut(p, threads)
