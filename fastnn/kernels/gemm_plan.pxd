@@ -53,6 +53,9 @@ cdef enum:
     MC = 192
     KC = 256
     KC_FEW = 96                 # few rows: a freshly turned panel is used at once and should stay in the first level
+    FAR_ROWS = 48               # up to so many rows of A, the way of a large B to the core takes as long as the multiply-adds:
+    KC_FAR = 96                 # not many more rows of it at a time than prefetchers follow,
+    FAR_COLUMNS = 512           # each as long a run as the threads allow
     NC = 512
     DOT_ROWS = 16               # up to here dot products may take the place of a turned B
     KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by,
@@ -93,6 +96,7 @@ cdef struct Plan:
     bint pack_b
     bint pack_for_rows          # B could be used where it lies, but for the many rows
     bint fetch                  # B may be far away
+    bint far                    # and matters, to so few rows
     bint rows_ahead             # A may be, and passes by whole rows
     bint turned                 # g is the transposed product
     bint by_parts               # and rows of its C are contiguous: kernels/gemm_parts.pxd does it
@@ -117,9 +121,9 @@ cdef inline int64_t round_up(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b * b
 
 
-cdef inline int64_t even_depth(int64_t K) noexcept nogil:
-    """About KC, in equal pieces: 784 are three of 262, not three of 256 and one of 16 for which C is loaded and stored again."""
-    return ceil_div(K, max(1, (K + KC // 2) // KC))
+cdef inline int64_t even_depth(int64_t K, int64_t depth=KC) noexcept nogil:
+    """About `depth`, in equal pieces: 784 are three of 262, not three of 256 and one of 16 for which C is loaded and stored again."""
+    return ceil_div(K, max(1, (K + depth // 2) // depth))
 
 
 cdef inline bint has_wide_strips(const Plan* p) noexcept nogil:
@@ -220,13 +224,14 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
     # a B beyond the second-level cache is swept once, KC whole rows at a time: a strip down all of it would touch a page
     # per row, and come back to each page for every strip
     cdef bint large = in_place and g.csB == 1 and g.K * g.N * p.element > LARGE
+    p.far = large and g.M <= FAR_ROWS and p.strip == p.kernels.strip
     p.fetch = p.strip == p.kernels.strip and g.K > SHORT and g.K * g.N * p.element > NEAR
     p.width = p.kernels.columns_for(g.M) if in_place else min(strip, round_up(max(1, g.N), p.kernels.lanes)) if p.pack_b else strip
     p.kc = g.K
     if p.pack_b and g.M <= 12 and not p.turn_c:
         p.kc = KC_FEW
     elif p.pack_a or p.pack_b or g.packed or many_rows or large:
-        p.kc = even_depth(g.K)
+        p.kc = even_depth(g.K, KC_FAR if p.far else KC)
     if whole_rows:
         p.kc = max(KC_DOTS, DOT_BYTES // (max(1, g.M) * p.element)) if p.strip == p.kernels.dot_strip else g.K
         p.width = round_up(g.N, p.kernels.lanes)
@@ -270,6 +275,8 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
     if g.M == 1:
         cut_row(p, threads)
         return
+    if p.far:
+        wanted = min(wanted, max(threads, g.N // FAR_COLUMNS))
     if wanted < 2:
         return
     cdef int64_t unit = p.kernels.columns_for(g.M)
