@@ -174,7 +174,8 @@ cdef inline void task(void* context, int64_t index, int worker) noexcept nogil:
     """Some rows or columns of C: their operand stays near while the blocks of the other one pass by."""
     cdef const Parts* p = <const Parts*>context
     cdef const gemm_args* g = &p.g
-    cdef int64_t first = p.own_pairs * index // p.each, last = p.own_pairs * (index + 1) // p.each, passing, row, bytes = pair_bytes(p.steps)
+    cdef int64_t first = p.own_pairs * index // p.each, last = p.own_pairs * (index + 1) // p.each
+    cdef int64_t passing, row, bytes = pair_bytes(p.steps)
     cdef char* own = p.own + worker * p.own_bytes
     cdef bint end = p.k + p.depth >= g.K
     cdef fn_parts_block s
