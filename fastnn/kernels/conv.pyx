@@ -42,6 +42,7 @@ cdef struct Work:
     int64_t taps_at_once        # of a panel
     int64_t K_at_once
     bint pack
+    bint packed_already         # as the weights lie: threads that share what one of them wrote wait for every line
     bint pack_here              # each panel just before its only use
     int64_t rsb
     int64_t pixels              # of a block
@@ -62,6 +63,17 @@ cdef bint by_strips(const Gather* g, int64_t strips, int threads) noexcept nogil
     cdef int64_t units = g.groups * strips
     return (taps_of(g) == 1 and pixels_of(g) <= SHARED_PIXELS and g.groups * g.K * g.n * g.element > PANEL_BYTES
             and (units % threads == 0 or units >= 4 * threads))
+
+
+cdef bint in_order(const Gather* g, int64_t width) noexcept nogil:
+    """Are the weights one strip, as packing would make it?"""
+    cdef int64_t t
+    if g.groups != 1 or g.n != width or g.wj != 1 or g.wk != g.n:
+        return False
+    for t in range(taps_of(g)):
+        if tap_weight_at(g, t) != t * g.K * g.n:
+            return False
+    return True
 
 
 cdef void plan(const Gather* g, int threads, Work* w) noexcept nogil:
@@ -88,14 +100,15 @@ cdef void plan(const Gather* g, int threads, Work* w) noexcept nogil:
             w.pixel_blocks = max(w.pixel_blocks, min(FEW_BLOCKS, pixels // FEW_PIXELS))
         w.pixels = ceil_div(pixels, w.pixel_blocks)
     w.pack = w.banded or g.wj != 1 or g.n % g.kernels.lanes != 0 or pixels > BLOCK
+    w.packed_already = w.pack and in_order(g, w.width)
     panel = (LONG_PANEL_BYTES if shared else PANEL_BYTES) if w.pack else IN_PLACE_BYTES
     w.K_at_once = min(max(1, w.K), max(64, panel // (w.width * e)))
     w.taps_at_once = max(1, panel // (w.width * e * w.K_at_once)) if w.K_at_once == w.K else 1
     w.rsb = w.width if w.pack else g.wk
     wanted = max(1, min(BLOCKS, 2 * pixels * all_taps * g.K * g.n * g.groups // 400_000))
     w.strip_blocks = g.groups * w.strips if shared else max(1, min(g.groups * w.strips, ceil_div(wanted, w.pixel_blocks)))
-    w.pack_here = w.pack and not w.banded and w.pixel_blocks == 1
-    if w.pack and not w.pack_here:
+    w.pack_here = w.pack and not (w.packed_already or w.banded) and w.pixel_blocks == 1
+    if w.pack and not (w.packed_already or w.pack_here):
         w.weights_bytes = round_up(g.groups * w.strips * all_taps * g.K * w.width * e, 64)
     w.table_bytes = round_up((w.taps + w.taps_at_once) * 8, 64)
     w.zero_bytes = 0 if w.banded else round_up(g.groups * g.K * e + 64, 64)
@@ -278,7 +291,7 @@ cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil
     if pixels_of(g) == 0 or g.n == 0:
         return
     plan(g, threads, &w)
-    w.weights = scratch
+    w.weights = <char*>g.weight if w.packed_already else scratch
     w.tap = <int64_t*>(scratch + w.weights_bytes)
     w.zero = scratch + w.weights_bytes + w.table_bytes
     w.workers = w.zero + w.zero_bytes
@@ -288,7 +301,7 @@ cdef void run_gather(const Gather* g, int threads, char* scratch) noexcept nogil
     if w.taps:
         for t in range(w.taps_at_once):                 # what is fetched ahead may be fewer taps: the last one again
             w.tap[w.taps + t] = w.tap[w.taps - 1]
-    if w.pack and not w.pack_here:
+    if w.weights_bytes:
         parallel(g.groups * w.strips * taps_of(g), threads, pack_body, &w)
     parallel(w.pixel_blocks * w.strip_blocks, threads, band_body if w.banded else pixel_body, &w)
 

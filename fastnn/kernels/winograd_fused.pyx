@@ -1,8 +1,9 @@
 """Winograd's algorithm F(4x4, 3x3) for maps and channels of moderate size: a few tiles go through all steps while they are in cache.
 
 A unit of work transforms its tiles of the source, multiplies them and transforms them back, in the worker's own buffers.
-Where there are many tiles, units are groups of tiles, and all weights are transformed before.  Where there are few, units
-are strips of output channels: then each transforms the weights that it alone uses.  docs/convolution.md has the figures.
+Where there are many tiles, units are groups of tiles, and every worker transforms all weights before its first one: to make a line
+again takes a tenth of the time that another core's takes to arrive.  Where there are few, units are strips of output channels, and
+each transforms the weights that it alone uses.  docs/convolution.md has the figures.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -12,7 +13,8 @@ from fastnn.kernels.native cimport parallel
 from fastnn.kernels.winograd cimport POINTS, fn_winograd_product, fn_winograd_table, spread, winograd_kernels
 
 cdef enum:
-    FEW = 16                    # tiles up to which units are strips
+    FEW = 16                    # tiles up to which units may be strips
+    FEW_TILES = 2               # they are, up to as many per vector of output channels: then the weights cost more than source and tiles
     GROUP = 12                  # tiles of a unit at most
     UNITS = 8                   # wanted, as long as they have 4 tiles
     STRIPS = 4                  # wanted, as long as they have two vectors (one, where there are fewer than four)
@@ -36,11 +38,11 @@ cdef struct Work:
     int64_t upoint              # elements between the points
     int64_t vtile               # between the tiles
     int64_t mtile
-    int64_t u_bytes             # all transformed weights, or a worker's
+    int64_t u_bytes             # a worker's transformed weights
     int64_t v_bytes
     int64_t m_bytes
     int64_t worker_bytes
-    char* u
+    char* ready                 # per worker: are its weights transformed?
     char* zero
     char* workers
 
@@ -57,13 +59,14 @@ cdef int64_t tap_step(const Gather* g) noexcept nogil:
 
 
 cdef void plan(const Gather* g, Work* w) noexcept nogil:
-    cdef int64_t lanes = g.kernels.lanes, e = g.element
+    cdef int64_t lanes = g.kernels.lanes, e = g.element, vectors = ceil_div(g.n, lanes)
     memset(w, 0, sizeof(Work))
     w.g = g[0]
     w.kernels = winograd_kernels(g)
     w.down, w.across = ceil_div(g.axis[1].count, 4), ceil_div(g.axis[2].count, 4)
     w.tiles = g.N * w.down * w.across
-    w.by_strips = w.tiles <= FEW and g.n > lanes
+    w.by_strips = w.tiles <= FEW and g.n > lanes and (
+        w.tiles <= FEW_TILES * vectors or POINTS * g.K * vectors * lanes * e > WEIGHT_BYTES)
     w.depth = g.K
     if w.by_strips:
         w.groups = 1
@@ -80,7 +83,7 @@ cdef void plan(const Gather* g, Work* w) noexcept nogil:
     w.u_bytes = POINTS * w.upoint * e * (1 if w.by_strips else w.strips)
     w.v_bytes = round_up(w.most * w.vtile * e, 64)
     w.m_bytes = round_up(w.most * w.mtile * e, 64)
-    w.worker_bytes = w.v_bytes + w.m_bytes + (w.u_bytes if w.by_strips else 0)
+    w.worker_bytes = w.v_bytes + w.m_bytes + w.u_bytes
     if w.tap == 0:
         w.worker_bytes += 9 * PACKED * w.width * e
 
@@ -115,13 +118,6 @@ cdef void transform_weights(const Work* w, int64_t strip, int64_t k, int64_t row
         u += some * w.width * e
         k += some
         rows -= some
-
-
-cdef void weight_body(void* context, int64_t block, int worker) noexcept nogil:
-    cdef const Work* w = <const Work*>context
-    cdef int64_t strip = block % w.strips, k = block // w.strips * PACKED
-    transform_weights(w, strip, k, min(PACKED, w.g.K - k), w.u + (strip * POINTS * w.upoint + k * w.width) * w.g.element,
-                      w.workers + worker * w.worker_bytes + w.v_bytes + w.m_bytes)
 
 
 cdef void tile_of(const Work* w, int64_t tile, int64_t* n, int64_t* h, int64_t* v) noexcept nogil:
@@ -196,10 +192,14 @@ cdef void body(void* context, int64_t unit, int worker) noexcept nogil:
             k += s.K
         transform_target(w, first, count, strip, m)
         return
+    if not w.ready[worker]:
+        for strip in range(w.strips):
+            transform_weights(w, strip, 0, g.K, own + strip * POINTS * w.upoint * e, own + w.u_bytes)
+        w.ready[worker] = True
     s.load, s.K, s.vpoint = 0, g.K, g.K
     transform_source(w, first, count, 0, g.K, v)
     for strip in range(w.strips):
-        s.u, s.n = w.u + strip * POINTS * w.upoint * e, min(w.width, g.n - strip * w.width)
+        s.u, s.n = own + strip * POINTS * w.upoint * e, min(w.width, g.n - strip * w.width)
         w.kernels.product(&s)
         transform_target(w, first, count, strip, m)
 
@@ -207,18 +207,14 @@ cdef void body(void* context, int64_t unit, int worker) noexcept nogil:
 cdef int64_t fused_bytes(const Gather* g, int threads) noexcept nogil:
     cdef Work w
     plan(g, &w)
-    return (0 if w.by_strips else w.u_bytes) + zero_bytes(g) + threads * w.worker_bytes
+    return round_up(threads, 64) + zero_bytes(g) + threads * w.worker_bytes
 
 
 cdef void fused(const Gather* g, int threads, char* scratch) noexcept nogil:
     cdef Work w
     plan(g, &w)
-    w.u = scratch
-    w.zero = scratch + (0 if w.by_strips else w.u_bytes)
+    w.ready = scratch
+    w.zero = scratch + round_up(threads, 64)
     w.workers = w.zero + zero_bytes(g)
-    memset(w.zero, 0, zero_bytes(g))
-    if w.by_strips:
-        parallel(w.strips, threads, body, &w)
-        return
-    parallel(w.strips * ceil_div(g.K, PACKED), threads, weight_body, &w)
-    parallel(w.groups, threads, body, &w)
+    memset(scratch, 0, w.workers - scratch)
+    parallel(w.strips if w.by_strips else w.groups, threads, body, &w)
