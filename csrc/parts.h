@@ -24,15 +24,15 @@ typedef struct fn_parts_block {
     const float *bias;          /* of the columns, or NULL */
     const float *row_bias;
     int relu;
-    /* called instead of writing a piece of C, `rows` x `columns` from `column` on, whose sums are not to be relied on: some are not finite, or
-     * so small that parts may have been lost */
+    /* called instead of writing a piece of C, all rows and `columns` columns from `column` on, whose sums are not to be relied on: some
+     * are not finite, or so small that parts may have been lost */
     void (*refused)(void *context, int64_t column, int64_t columns);
     void *context;
 } fn_parts_block;
 
 typedef struct fn_parts_table {
-    /* `count` rows of A (columns of B), element (i, k) at x[i * outer + k * inner], one of the strides 1, into panels; K below a step's end
-     * and rows below a panel's are filled with 0 */
+    /* `count` rows of A (columns of B), element (i, k) at x[i * outer + k * inner], one of the strides 1, into panels; the last step and
+     * the last panel are filled with 0 */
     void (*pack)(int64_t count, int64_t K, const float *x, int64_t outer, int64_t inner, int of_b, void *panels);
     void (*begin)(void);        /* before the blocks of a thread, */
     void (*end)(void);          /* and after them */

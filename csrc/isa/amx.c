@@ -1,5 +1,5 @@
-/* amx.c: float32 products by three parts of bfloat16 on the matrix units; parts.h says how.  Compiled for these units by itself, as no other
- * family needs them. */
+/* amx.c: float32 products by three parts of bfloat16 on matrix units; parts.h says how.  Compiled for these units by itself, as no
+ * other family needs them. */
 #include "../parts.h"
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -48,13 +48,11 @@ INLINE void split(__m512 low, __m512 high, char *to) {
     store_pairs(to + 2 * FN_PARTS_TILE, low - low2, high - high2);
 }
 
-/* 16 rows as they lie; the other half of the pairs is `further` elements on, and what comes next `ahead`. */
-static void pack_rows(const float *x, int64_t stride, int64_t further, int64_t ahead, char *to) {
-    for (int r = 0; r < LANES; r++) {
-        const float *low = x + r * stride, *high = low + further;
-        _mm_prefetch(low + ahead, _MM_HINT_T0);
-        _mm_prefetch(high + ahead, _MM_HINT_T0);
-        split(_mm512_loadu_ps(low), _mm512_loadu_ps(high), to + 64 * r);
+/* 16 rows of `panels` steps side by side, in the order of memory; the other half of the pairs is `further` elements on. */
+static void pack_rows(const float *x, int64_t stride, int64_t further, int64_t panels, char *to, int64_t apart) {
+    for (int r = 0; r < LANES; r++) for (int64_t p = 0; p < panels; p++) {
+        const float *low = x + r * stride + p * LANES;
+        split(_mm512_loadu_ps(low), _mm512_loadu_ps(low + further), to + p * apart + 64 * r);
     }
 }
 
@@ -100,24 +98,20 @@ static void pack_turned(const float *x, int64_t stride, int64_t further, int64_t
     for (int r = 0; r < LANES; r++) split(low[r], high[r], to + 64 * r);
 }
 
-/* One step of a panel; `turned`: the rows of the tile lie across memory. */
-INLINE void pack_step(const float *x, int64_t stride, int64_t further, int64_t ahead, int turned, char *to) {
-    if (turned) pack_turned(x, stride, further, ahead, to);
-    else pack_rows(x, stride, further, ahead, to);
-}
-
-/* A step at the edge: its elements between zeros. */
+/* A step at the edge, with zeros beyond it. */
 static void pack_edge(int64_t count, int64_t depth, const float *x, int64_t outer, int64_t inner, int turned, char *to) {
     float full[LANES * FN_PARTS_STEP] __attribute__((aligned(64)));
     memset(full, 0, sizeof full);
     const int64_t full_outer = outer == 1 ? 1 : FN_PARTS_STEP, full_inner = outer == 1 ? LANES : 1;
     for (int64_t i = 0; i < count; i++)
         for (int64_t k = 0; k < depth; k++) full[i * full_outer + k * full_inner] = x[i * outer + k * inner];
-    pack_step(full, outer == 1 ? LANES : FN_PARTS_STEP, LANES * full_inner, 0, turned, to);
+    const int64_t stride = outer == 1 ? full_inner : full_outer, further = LANES * full_inner;
+    if (turned) pack_turned(full, stride, further, 0, to);
+    else pack_rows(full, stride, further, 1, to, 0);
 }
 
 static void pack(int64_t count, int64_t K, const float *x, int64_t outer, int64_t inner, int of_b, void *panels) {
-    const int64_t steps = (K + FN_PARTS_STEP - 1) / FN_PARTS_STEP, number = (count + LANES - 1) / LANES;
+    const int64_t steps = (K + FN_PARTS_STEP - 1) / FN_PARTS_STEP, number = (count + LANES - 1) / LANES, apart = steps * STEP_BYTES;
     if (outer == 1 && inner == 1) {                     /* a single row, or a single k */
         if (count > 1) inner = count;
         else outer = K;
@@ -125,13 +119,20 @@ static void pack(int64_t count, int64_t K, const float *x, int64_t outer, int64_
     const int across = outer == 1, turned = across != of_b;
     const int64_t stride = across ? inner : outer, further = LANES * inner;
     /* in the order of memory: whole rows of k, or the panels one by one */
-    for (int64_t n = 0; n < steps * number; n++) {
+    for (int64_t n = 0, whole; n < steps * number; n += whole) {
         const int64_t step = across ? n / number : n % steps, panel = across ? n % number : n / steps;
         const int64_t k = step * FN_PARTS_STEP, i = panel * LANES;
         const float *from = x + i * outer + k * inner;
-        char *to = (char *)panels + (panel * steps + step) * STEP_BYTES;
-        if (count - i >= LANES && K - k >= FN_PARTS_STEP) pack_step(from, stride, further, FN_PARTS_STEP * inner, turned, to);
-        else pack_edge(count - i < LANES ? count - i : LANES, K - k < FN_PARTS_STEP ? K - k : FN_PARTS_STEP, from, outer, inner, turned, to);
+        char *to = (char *)panels + panel * apart + step * STEP_BYTES;
+        whole = 1;
+        if (count - i < LANES || K - k < FN_PARTS_STEP) {
+            pack_edge(count - i < LANES ? count - i : LANES, K - k < FN_PARTS_STEP ? K - k : FN_PARTS_STEP, from, outer, inner, turned, to);
+        } else if (turned) {
+            pack_turned(from, stride, further, FN_PARTS_STEP * inner, to);
+        } else {
+            whole = across ? count / LANES - panel : 1;
+            pack_rows(from, stride, further, whole, to, apart);
+        }
     }
 }
 
@@ -146,8 +147,8 @@ static void begin(void) { _tile_loadconfig(&configuration); }
 
 static void end(void) { _tile_release(); }
 
-/* Tiles 0 to 3 are sums, 4 and 5 rows of A, 6 and 7 columns of B.  The six products come in one order, whatever the number of panels: sums
- * do not depend on what is beside them. */
+/* Tiles 0 to 3 are sums, 4 and 5 rows of A, 6 and 7 columns of B.  The six products come in one order, whatever the number of panels:
+ * sums do not depend on what is beside them. */
 #define PART(p) ((p - 1) * FN_PARTS_TILE)
 #define LOAD(tile, other, from, p, panels)                       \
     _tile_loadd(tile, from + PART(p), 64);                \
@@ -201,7 +202,8 @@ INLINE void sums_of(const char *a, const char *b, int64_t steps, const int rows,
     }
 }
 
-/* 2^-80: with elements of up to 2^20, what a sum of 4096 products of parts below 2^-126, which count as 0, may lack is less than 2^-24 of it. */
+/* 2^-80.  Parts below 2^-126 count as 0: what a sum of 4096 products may lack by that, with elements of up to 2^20, is less than 2^-24 of
+ * it. */
 #define LEAST 0x17800000
 #define INFINITE 0x7f800000
 
@@ -241,10 +243,6 @@ static void block(const fn_parts_block *s) {
     const int64_t pairs = (s->columns + 31) / 32, lines = ahead ? (2 * STEP_BYTES / 64 + pairs - 1) / pairs : 0;
     for (int64_t column = 0; column < s->columns; column += 32, b += 2 * s->steps * STEP_BYTES, ahead += 64 * lines * s->steps) {
         const int64_t columns = s->columns - column < 32 ? s->columns - column : 32;
-        for (int64_t r = 0; r < s->rows; r++) {
-            __builtin_prefetch(s->c + r * s->rsc + column, 1);
-            __builtin_prefetch(s->c + r * s->rsc + column + columns - 1, 1);
-        }
         if (s->rows > 16) {
             if (columns > 16) sums_of(s->a, b, s->steps, 2, 2, ahead, lines, sums);
             else sums_of(s->a, b, s->steps, 2, 1, ahead, lines, sums);
