@@ -51,6 +51,32 @@ def test_threads_share_the_units_of_few_rows(kind, lengths):
     np.testing.assert_array_equal(values(alone[:, 0]), values(padded[:, 0]))
 
 
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("lengths", [[9] * 20, [9] * 70, [11] * 5 + [8] * 40 + [3] * 24 + [1]])
+def test_threads_share_the_units_backward(kind, lengths):
+    """A block of rows that the threads share by its units, with weights beyond the second-level cache: the gradients of one thread."""
+    layer, found, before = make(kind, 33, 300, bidirectional=True), [], fn.get_num_threads()
+    x = drawn(lengths[0], len(lengths), 33)
+
+    def gradients(rows):
+        states = [fn.from_numpy(s[:, :rows].copy()).requires_grad_() for s in states_for(layer, len(lengths))]
+        layer.zero_grad()
+        output, last = layer(packing.pack_padded_sequence(fn.from_numpy(x[:, :rows].copy()), lengths[:rows]), pair(states))
+        ((output.data ** 2).sum() + sum((s ** 3).sum() for s in as_tuple(last))).backward()
+        return [s.grad.numpy() for s in states], [p.grad.numpy() for p in layer.parameters()]
+    try:
+        for threads in (1, 2, 3):
+            fn.set_num_threads(threads)
+            found.append(gradients(len(lengths)))
+    finally:
+        fn.set_num_threads(before)
+    for other in found[1:]:
+        for a, b in zip(sum(found[0], []), sum(other, []), strict=True):
+            np.testing.assert_array_equal(a, b)
+    for a, b in zip(found[0][0], gradients(19)[0], strict=True):        # sequences do not know of each other
+        np.testing.assert_allclose(a[:, :19], b, rtol=0, atol=1e-5 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("steps, inputs, hidden, dtype, bias", [
     (40, 33, 128, "float32", True), (17, 5, 64, "float32", False), (16, 300, 192, "float32", True), (23, 64, 96, "float64", True)])

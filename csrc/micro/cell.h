@@ -60,6 +60,8 @@ typedef struct fn_cell_step {
     const void *panel;          /* rows of W_ih over those of W_hh */
     const void *bias;           /* or NULL */
     const void *hidden_bias;    /* of a GRU's hidden side */
+    const void *near;           /* comes to the second-level cache meanwhile, */
+    int64_t near_bytes;         /* or 0 */
 } fn_cell_step;
 
 /* c (+)= a times a panel four vectors wide.  Meanwhile what the next step will read and write comes to the second-level cache. */

@@ -17,10 +17,6 @@ from fastnn.kernels.recurrent_step cimport *
 from fastnn.kernels.recurrent_walk cimport *
 
 cdef extern from "stages.h" nogil:
-    void fn_parts_begin(fn_part* parts, int count)
-    bint fn_part_claim(fn_part* part, int64_t stage, int64_t count)
-    void fn_part_done(fn_part* part, int64_t stage)
-    void fn_part_wait(fn_part* part, int64_t stage)
     ctypedef struct fn_row:
         pass
     bint fn_row_begin(fn_row* row)
@@ -31,10 +27,8 @@ cdef enum:
     THIN_ROWS = 3               # up to here tiles are wide, and a step so short that the number of its chunks counts
     GROUP_ROWS = 24             # the input side is multiplied for so many rows at a time
     PACK_BYTES = 256 * 1024     # weights that are packed by more than one thread
-    CLAIM_STEPS = 8             # after so many steps, in which a late thread comes in, shares are claimed for so many at a time
-    MOST_SHARES = 63            # bits of a word
+    NEAR_PANELS = 1024 * 1024   # panels that pass through the second-level cache in every step, from these bytes on
     SINGLE_VECTORS = 2000       # a single step of fewer is over before a second thread has taken part
-    PART_VECTORS = 1500         # multiply-adds of a vector, or reads, that are worth a thread's part of a step
 
 
 cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
@@ -69,7 +63,8 @@ cdef void lay_out(Layer* l, fn_call* call) noexcept nogil:
     if l.single:
         l.threads = call.threads
     elif s.blocks == 1 and call.slot[PROJECTION] == NULL:
-        l.shares = max(1, min(s.rows * vectors // PART_VECTORS, min(min(l.threads, l.chunks), MOST_SHARES)))
+        l.shares = shares_for(l.threads, s.rows * vectors, l.chunks)
+    l.passing = l.chunks * l.panel_bytes // max(l.shares, 1) > NEAR_PANELS
 
 
 cdef int64_t forward_scratch(const fn_call* call) noexcept nogil:
@@ -107,11 +102,9 @@ cdef void forward_block(void* context, int64_t block, int worker) noexcept nogil
     cdef Layer* l = <Layer*>context
     cdef char* scratch = l.workers + worker * l.worker_bytes
     cdef Walk w
-    cdef int64_t number
     begin_walk(&l.s, &w, block)
     while next_step(&l.s, &w):
-        for number in range(l.chunks):
-            step_chunk(l, &w, number, number, scratch)
+        step_chunks(l, &w, 0, l.chunks, scratch)
         if l.s.call.slot[PROJECTION] != NULL:
             project(l, &w, scratch + l.sums_bytes)
 
@@ -122,27 +115,30 @@ cdef void forward_together(void* context, int64_t own, int worker) noexcept nogi
     cdef Layer* l = <Layer*>context
     cdef char* scratch = l.workers + worker * l.worker_bytes
     cdef Walk w
-    cdef int64_t turn, share, count, held = 0
+    cdef int64_t turn, share, held = 0, does
     begin_walk(&l.s, &w, 0)
     while next_step(&l.s, &w):
-        count = 1 if w.step < CLAIM_STEPS else CLAIM_STEPS
         for turn in range(l.shares):
-            share = own + turn if own + turn < l.shares else own + turn - l.shares
-            if w.step < CLAIM_STEPS or w.step % CLAIM_STEPS == 0:
-                held &= ~(<int64_t>1 << turn)
-                held |= <int64_t>fn_part_claim(&l.parts[share], w.step, count) << turn
-            if held >> turn & 1:
+            share = (own + turn) % l.shares
+            does = claim(&l.parts[share], w.step, 1, held >> share & 1)
+            held = held & ~(<int64_t>1 << share) | does << share
+            if does:
                 fn_part_wait(&l.parts[share], w.step - 1)
                 share_step(l, &w, share, scratch)
                 fn_part_done(&l.parts[share], w.step)
 
 
 cdef void share_step(Layer* l, const Walk* w, int64_t share, char* scratch) noexcept nogil:
-    """Chunks to and fro: what a step read last lies nearest to the next one."""
-    cdef int64_t first = share_begin(l, share), end = share_begin(l, share + 1), i, next
+    cdef int64_t first = share_begin(l, share), end = share_begin(l, share + 1), i
     if w.step == 0 and l.packed:
         for i in range(first, end):
             pack_chunk(l, i, 0)
+    step_chunks(l, w, first, end, scratch)
+
+
+cdef void step_chunks(Layer* l, const Walk* w, int64_t first, int64_t end, char* scratch) noexcept nogil:
+    """To and fro: what a step read last lies nearest to the next one."""
+    cdef int64_t i, next
     for i in range(end - first):
         next = min(i + 1, end - first - 1)
         if w.step % 2:

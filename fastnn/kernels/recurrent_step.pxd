@@ -2,11 +2,7 @@
 from libc.stdint cimport int64_t
 
 from fastnn.kernels.gemm cimport gemm_args
-from fastnn.kernels.recurrent_walk cimport Sequence, Walk
-
-cdef extern from "stages.h" nogil:
-    ctypedef struct fn_part:
-        pass
+from fastnn.kernels.recurrent_walk cimport Sequence, Walk, fn_part
 
 # Slots: gates, c: what backward will want, NULL where there is none; unprojected: o tanh(c) before an LSTM's projection.
 cdef enum:
@@ -19,6 +15,7 @@ cdef struct Layer:
     int64_t span                        # steps whose input side is multiplied at once
     bint streams                        # one row: that of the group to come, beside the hidden side (then `span` is two groups)
     int64_t panel_bytes, sums_bytes, worker_bytes
+    bint passing                        # a thread's panels do not stay in its second-level cache
     char* panels                        # per chunk: rows of W_ih, of W_hh, the bias of each side
     char* sums                          # per chunk, of `span` steps; with a span of one a worker's own scratch
     char* workers

@@ -11,13 +11,9 @@ from fastnn.kernels.gemm cimport gemm_args, gemm_serial
 from fastnn.kernels.native cimport fn_call
 from fastnn.kernels.recurrent_walk cimport *
 
-cdef extern from "stages.h" nogil:
-    bint fn_part_ready(fn_part* part, int64_t stage)
-    void fn_part_wait(fn_part* part, int64_t stage)
-
-
 cdef enum:
     NEAR_BYTES = 16 * 1024      # of W_hh that come to the first-level cache while the cell runs: half of it
+    WAIT_ROWS = 32              # more rows make a step so long that threads may as well meet before it
 
 
 cdef int64_t share_begin(const Layer* l, int64_t share) noexcept nogil:
@@ -185,8 +181,10 @@ cdef void step_chunk(const Layer* l, const Walk* w, int64_t number, int64_t next
         return
     h += (w.before + w.start) * s.h_stride * e
     if whole_step(l, w, &k):
-        step_rows(l, w, &k, 0, w.carried, h, s.h_stride)
-        step_rows(l, w, &k, w.carried, fresh, h0, s.P)
+        if l.shares > 1 and w.carried:
+            wait_for_all(l.parts, l.shares, w.step - 1)
+        step_rows(l, w, &k, 0, w.carried, next, h, s.h_stride)
+        step_rows(l, w, &k, w.carried, fresh, next, h0, s.P)
     else:
         step_parts(l, w, &k, next, h, h0, scratch)
     if call.slot[PROJECTION] == NULL:
@@ -197,11 +195,12 @@ cdef bint whole_step(const Layer* l, const Walk* w, const Chunk* k) noexcept nog
     """Products and cell in one: a panel as wide as the cell's tiles, rows that fill them."""
     cdef const Sequence* s = &l.s
     cdef int64_t least = s.cell.step_rows
-    return (l.packed and l.span == 1 and l.shares <= 1 and k.columns == (3 if s.kind == GRU else 4) * s.lanes
+    return (l.packed and l.span == 1 and (l.shares <= 1 or s.rows > WAIT_ROWS) and k.columns == (3 if s.kind == GRU else 4) * s.lanes
             and (w.carried == 0 or w.carried >= least) and (w.carried == w.active or w.active - w.carried >= least))
 
 
-cdef void step_rows(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M, char* h, int64_t stride) noexcept nogil:
+cdef void step_rows(const Layer* l, const Walk* w, const Chunk* k, int64_t offset, int64_t M, int64_t next, char* h,
+                    int64_t stride) noexcept nogil:
     """M rows of the block from `offset` on: all of them carried, or all fresh."""
     cdef const Sequence* s = &l.s
     cdef int64_t e = s.element
@@ -213,7 +212,10 @@ cdef void step_rows(const Layer* l, const Walk* w, const Chunk* k, int64_t offse
     f.x, f.rs_x = <char*>s.call.slot[X] + (w.base + w.start + offset) * s.I * e, s.I
     f.h, f.rs_h = h, stride
     f.panel = k.panel
-    f.bias = f.hidden_bias = NULL
+    f.bias = f.hidden_bias = f.near = NULL
+    f.near_bytes = 0
+    if l.passing and k.panel != l.panels + next * l.panel_bytes:
+        f.near, f.near_bytes = l.panels + next * l.panel_bytes, l.panel_bytes
     if s.call.slot[B_IH] != NULL:
         f.bias = k.panel + (s.I + s.P) * k.stride * e
         f.hidden_bias = <const char*>f.bias + k.stride * e

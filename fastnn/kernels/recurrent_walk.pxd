@@ -72,6 +72,8 @@ cdef extern from "fastnn.h" nogil:
         const void* panel
         const void* bias
         const void* hidden_bias
+        const void* near
+        int64_t near_bytes
     enum:
         FN_CELL_REGIONS
     ctypedef struct fn_cell_product:
@@ -119,11 +121,25 @@ cdef extern from "fastnn.h" nogil:
         const fn_cell_table* cell[2]
         const fn_gemm_table* gemm[2]
 
+cdef extern from "stages.h" nogil:
+    ctypedef struct fn_part:
+        pass
+    void fn_parts_begin(fn_part* parts, int count)
+    bint fn_part_claim(fn_part* part, int64_t stage, int64_t count)
+    void fn_part_done(fn_part* part, int64_t stage)
+    bint fn_part_ready(fn_part* part, int64_t stage)
+    void fn_part_wait(fn_part* part, int64_t stage)
+
 cdef enum:
     SMALL_BLOCK = 16
     LARGE_BLOCK = 32
     LARGE_WEIGHT = 512 * 1024   # bytes: then a block of more rows reads it less often
+    HUGE_BLOCK = 128
+    HUGE_WEIGHT = 1024 * 1024   # beyond the second-level cache, or most of it
     DEEP = 512                  # rows of a panel that a strip goes through before the next tile comes to them
+    CLAIM_STEPS = 8             # after so many steps, in which a late thread comes in, shares are claimed for so many at a time
+    MOST_SHARES = 63            # bits of a word
+    PART_VECTORS = 1500         # multiply-adds of a vector, or reads, that are worth a thread's part of a step
 
 cdef enum Kind:
     RNN_TANH, RNN_RELU, LSTM, GRU
@@ -167,8 +183,29 @@ cdef inline int64_t rows_at(const Sequence* s, int64_t t) noexcept nogil:
     return s.B if s.sizes == NULL else s.sizes[t]
 
 
+cdef inline int64_t shares_for(int threads, int64_t vectors, int64_t pieces) noexcept nogil:
+    """Among how many threads to share a step of `vectors` multiply-adds that can be cut into so many pieces."""
+    return max(1, min(vectors // PART_VECTORS, min(min(threads, pieces), MOST_SHARES)))
+
+
+cdef inline int64_t claim(fn_part* part, int64_t step, int64_t stages, int64_t held) noexcept nogil:
+    """Does this thread do the part in this step, of `stages`, given what it `held` in the one before?"""
+    if step < CLAIM_STEPS:
+        return fn_part_claim(part, step * stages, stages)
+    if step % CLAIM_STEPS == 0:
+        return fn_part_claim(part, step * stages, CLAIM_STEPS * stages)
+    return held
+
+
+cdef inline void wait_for_all(fn_part* parts, int64_t count, int64_t stage) noexcept nogil:
+    cdef int64_t i
+    for i in range(count):
+        fn_part_wait(&parts[i], stage)
+
+
 cdef inline void describe(Sequence* s, fn_call* call, int sizes_slot) noexcept nogil:
     cdef int which = 1 if call.dtype == FN_F64 else 0
+    cdef int64_t weight
     s.call = call
     s.dtype = call.dtype
     s.cell = (<const tables*>table).cell[which]
@@ -179,7 +216,8 @@ cdef inline void describe(Sequence* s, fn_call* call, int sizes_slot) noexcept n
     s.P, s.reverse, s.h_stride, s.I = call.size[OUT_WIDTH], call.size[REVERSE], call.size[H_STRIDE], call.size[INPUTS]
     s.gates = 4 if s.kind == LSTM else 3 if s.kind == GRU else 1
     s.sizes = <const int64_t*>call.slot[sizes_slot]
-    s.rows = LARGE_BLOCK if s.gates * s.H * s.P * s.element > LARGE_WEIGHT else SMALL_BLOCK
+    weight = s.gates * s.H * s.P * s.element
+    s.rows = SMALL_BLOCK if weight <= LARGE_WEIGHT else LARGE_BLOCK if weight <= HUGE_WEIGHT or s.P < s.H else HUGE_BLOCK
     s.blocks = max(1, s.B // s.rows)
     s.rows = ceil_div(s.B, s.blocks)
     s.blocks = ceil_div(s.B, s.rows) if s.rows else 0
