@@ -95,11 +95,12 @@ static struct {
     int helpers, limit;                     /* started; how many may be (these three guarded by busy) */
     int64_t last_end;                       /* of a job that found the team asleep */
     /* The job: written while no unit can be claimed, copied before claiming. */
-    _Atomic int64_t blocks, grain;          /* a unit is `grain` blocks */
-    atomic_int threads, core;               /* core: where the caller runs */
+    _Alignas(64) _Atomic int64_t blocks, grain;     /* a unit is `grain` blocks */
     _Atomic(fn_block) body;
     _Atomic(void *) context;
+    atomic_int threads;
     _Atomic fn_mode mode;                   /* floats, as the caller's */
+    _Alignas(64) atomic_int core;           /* where the caller runs: looked at by helpers that wait, so written when it changes */
     _Alignas(64) _Atomic uint64_t number;   /* of the newest job; published last */
     _Alignas(64) word finished;             /* units reported by helpers */
     word master_asleep;
@@ -271,13 +272,14 @@ static int grow(int threads) {
 }
 
 static void publish(const job *j, int64_t units) {
+    const int core = this_core();
+    if (atomic_load_explicit(&team.core, memory_order_relaxed) != core) atomic_store_explicit(&team.core, core, memory_order_relaxed);
     atomic_store_explicit(&team.blocks, j->blocks, memory_order_relaxed);
     atomic_store_explicit(&team.grain, j->grain, memory_order_relaxed);
     atomic_store_explicit(&team.threads, j->threads, memory_order_relaxed);
     atomic_store_explicit(&team.body, j->body, memory_order_relaxed);
     atomic_store_explicit(&team.context, j->context, memory_order_relaxed);
     atomic_store_explicit(&team.mode, j->mode, memory_order_relaxed);
-    atomic_store_explicit(&team.core, this_core(), memory_order_relaxed);
     atomic_store_explicit(&team.finished, 0, memory_order_relaxed);
     for (int k = 0; k < j->threads; k++) {
         const int64_t begin = units * k / j->threads, end = units * (k + 1) / j->threads;
