@@ -14,6 +14,8 @@ SHAPES = {
     "one step": (1, 40, 260, 260, 70, 260),
     "two steps of many rows": (2, 230, 5, 9, 27, 18),
     "inputs alone far": (4, 50, 513, 16, 64, 32),
+    "by parts where there are": (7, 64, 70, 160, 640, 320),
+    "by parts, ragged": (5, 37, 3, 131, 393, 131),
 }
 
 

@@ -4,10 +4,14 @@ One product with two operands on the left.  A task has some rows of both gradien
 Its sums stay in the second-level cache, in rows close to each other; rows of x, h and dgates are brought there a few hundred at a
 time, and read where they lie.  The row that was before each step lies in the output one step away, or in h0: nothing is put together
 for it.
+
+Where the machine multiplies by parts (gemm_parts.pxd) the gradients of wide layers are products like any other.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
+from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
+from fastnn.kernels.gemm_parts cimport suits_parts
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 from fastnn.kernels.recurrent_walk cimport aligned, ceil_div, clamp, fn_gemm_strip, fn_gemm_table
 
@@ -36,6 +40,7 @@ cdef enum:
     FAR = 1024                  # bytes between rows of x or h from which on bringing them near pays
     LONG = 256                  # bytes of a row of a strip from which on it is read where it lies: four lines, as in gemm.pyx
     SLICE_ROWS = 12             # two tiles
+    WIDE = 128                  # of h, from where on the packing of dgates, for either side, is little beside multiplying by parts
 
 cdef float ONE_F = 1.0
 cdef double ONE_D = 1.0
@@ -87,16 +92,70 @@ cdef void lay_out(Weights* w, fn_call* call) noexcept nogil:
 
 cdef int64_t weights_scratch(const fn_call* call) noexcept nogil:
     cdef Weights w
+    cdef gemm_args whole, ones
     lay_out(&w, <fn_call*>call)
-    return threads_for(call) * w.worker_bytes
+    if not by_parts(&w):
+        return threads_for(call) * w.worker_bytes
+    whole = product_args(&w, max(w.inputs, w.hidden), w.rows, NULL, 1, w.inputs)
+    ones = product_args(&w, 1, w.rows, NULL, 0, 0)
+    return max(gemm_scratch(call.dtype, &whole, threads_for(call)), gemm_scratch(call.dtype, &ones, threads_for(call)))
 
 
 cdef void weights(fn_call* call) noexcept nogil:
     cdef Weights w
     lay_out(&w, call)
-    parallel(w.groups * w.sides * w.pieces, threads_for(call), weights_task, &w)
+    if by_parts(&w):
+        products(&w)
+    else:
+        parallel(w.groups * w.sides * w.pieces, threads_for(call), weights_task, &w)
 
 
+# ---- as products -----------------------------------------------------------------------------------------------------
+cdef gemm_args product_args(const Weights* w, int64_t M, int64_t K, const char* a, int64_t rsa, int64_t csa) noexcept nogil:
+    """a's M columns and all columns of K rows of dgates."""
+    cdef gemm_args g
+    memset(&g, 0, sizeof(g))
+    g.M, g.N, g.K, g.A, g.rsA, g.csA = M, w.columns, K, a, rsa, csa
+    g.B, g.rsB, g.csB, g.rsC, g.csC = w.call.slot[DGATES], w.columns, 1, w.columns, 1
+    return g
+
+
+cdef bint by_parts(const Weights* w) noexcept nogil:
+    cdef gemm_args g = product_args(w, w.hidden, w.rows, NULL, 1, w.hidden)
+    return w.hidden >= WIDE and suits_parts(w.call.dtype, &g)
+
+
+cdef void multiply_columns(const Weights* w, gemm_args* g, int64_t k, int64_t own, char* c) noexcept nogil:
+    """Rows of dgates from row k on; the last `own` columns are those of dhidden."""
+    cdef int64_t e = w.element
+    g.N, g.rsB, g.B, g.C = w.columns - own, w.columns, <char*>w.call.slot[DGATES] + k * w.columns * e, c
+    gemm(w.call.dtype, g, threads_for(w.call), w.call.scratch)
+    if own:
+        g.N, g.rsB, g.B, g.C = own, own, <char*>w.call.slot[DHIDDEN] + k * own * e, c + (w.columns - own) * e
+        gemm(w.call.dtype, g, threads_for(w.call), w.call.scratch)
+
+
+cdef void products(const Weights* w) noexcept nogil:
+    cdef fn_call* call = w.call
+    cdef int64_t k = 0, K, own = call.size[OWN] if w.sides == 2 else 0
+    cdef gemm_args g = product_args(w, w.inputs, w.rows, <char*>call.slot[X], 1, w.inputs)
+    multiply_columns(w, &g, 0, 0, <char*>call.slot[DW_IH])
+    while k < w.rows:
+        K = run_from(w, k)
+        g = product_args(w, w.hidden, K, before(w, k), 1, state_stride(w, k))
+        g.accumulate = k > 0
+        multiply_columns(w, &g, k, own, <char*>call.slot[DW_HH])
+        k += K
+    if call.slot[DB_IH] == NULL:
+        return
+    g = product_args(w, 1, w.rows, <const char*>&ONE_F, 0, 0)
+    multiply_columns(w, &g, 0, 0, <char*>call.slot[DB_IH])
+    memcpy(call.slot[DB_HH], call.slot[DB_IH], w.columns * w.element)
+    if own:
+        multiply_columns(w, &g, 0, own, <char*>call.slot[DB_HH])
+
+
+# ---- by tasks --------------------------------------------------------------------------------------------------------
 cdef void weights_task(void* context, int64_t number, int worker) noexcept nogil:
     cdef Weights* w = <Weights*>context
     cdef int64_t piece = number // w.sides % w.pieces, group = number // w.sides // w.pieces, k = 0, K
@@ -220,14 +279,18 @@ cdef bint starts(const Weights* w, int64_t k) noexcept nogil:
     return k >= w.rows - w.batch if w.call.size[REVERSE] else k < w.batch
 
 
-cdef int64_t steps_from(const Weights* w, int64_t k) noexcept nogil:
-    """Rows to take at once: the states before them lie one after the other."""
+cdef int64_t run_from(const Weights* w, int64_t k) noexcept nogil:
+    """Rows whose states before lie one after the other."""
     cdef int64_t end = w.rows
     if not w.call.size[WHOLE] and w.call.size[REVERSE] and k < w.rows - w.batch:
         end = w.rows - w.batch
     elif not w.call.size[WHOLE] and not w.call.size[REVERSE] and k < w.batch:
         end = w.batch
-    return min(end - k, DEEP)
+    return end - k
+
+
+cdef int64_t steps_from(const Weights* w, int64_t k) noexcept nogil:
+    return min(run_from(w, k), DEEP)
 
 
 cdef int64_t state_stride(const Weights* w, int64_t k) noexcept nogil:
