@@ -27,6 +27,7 @@ from fastnn.core.tensor import Tensor as Tensor
 from fastnn.core.tensor import get_default_dtype as get_default_dtype
 from fastnn.core.tensor import set_default_dtype as set_default_dtype
 from fastnn.kernels.native import get_num_threads as get_num_threads
+from fastnn.kernels.native import set_flush_denormal as set_flush_denormal
 from fastnn.kernels.native import set_num_threads as set_num_threads
 from fastnn.ops.activation import *
 from fastnn.ops.random import *

@@ -29,7 +29,11 @@ def met_denormals(work):
     libm.fegetenv(environment)
     environment[MXCSR] = environment[MXCSR][0] & ~DENORMAL
     libm.fesetenv(environment)
-    work()
+    torch.set_flush_denormal(False)         # where they count as 0 no processor tells
+    try:
+        work()
+    finally:
+        torch.set_flush_denormal(True)
     libm.fegetenv(environment)
     return bool(environment[MXCSR][0] & DENORMAL)
 

@@ -160,6 +160,21 @@ def test_denormal_numbers_are_zero_in_products(threads):
         native.set_num_threads(before)
 
 
+def test_flushing_can_be_turned_off():
+    """For all threads at once: of the team, and of Python's."""
+    small, one = fastnn.from_numpy(denormal(300, 300)), fastnn.ones(300, 300)
+    with pytest.raises(TypeError):
+        fastnn.set_flush_denormal(1)
+    assert fastnn.set_flush_denormal(False)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for got in (small @ one, *pool.map(lambda _: small @ one, range(2))):
+                assert (got.numpy() > 0).all()
+    finally:
+        assert fastnn.set_flush_denormal(True)
+    assert not (small @ one).numpy().any()
+
+
 def test_denormal_numbers_are_kept_by_functions_of_one_element():
     x = fastnn.from_numpy(denormal(40))
     for same in (x.relu(), x.abs(), x.clone(), x.double().float(), x.sum() / 40, x.max(), fastnn.where(x > 0, x, -x)):
