@@ -16,6 +16,7 @@ enum { FN_PARTS_PANEL = 16, FN_PARTS_STEP = 32, FN_PARTS_TILE = 1024, FN_PARTS =
 /* Up to 32 rows by `columns` columns of C, of one or two panels of A and any number of panels of B. */
 typedef struct fn_parts_block {
     const void *a, *b;          /* packed; panels lie `steps` x 3 tiles apart */
+    int a_parts, b_parts;       /* 3, or 1 of an operand whose elements are bfloat16 numbers: then fewer products */
     int64_t steps, rows, columns;
     const void *ahead;          /* panels as large as a's or b's pair, fetched meanwhile, or NULL */
     float *c;                   /* rows contiguous */
@@ -32,8 +33,8 @@ typedef struct fn_parts_block {
 
 typedef struct fn_parts_table {
     /* `count` rows of A (columns of B), element (i, k) at x[i * outer + k * inner], one of the strides 1, into panels; the last step and
-     * the last panel are filled with 0 */
-    void (*pack)(int64_t count, int64_t K, const float *x, int64_t outer, int64_t inner, int of_b, void *panels);
+     * the last panel are filled with 0; with `parts` 1 the other two are not written */
+    void (*pack)(int64_t count, int64_t K, const float *x, int64_t outer, int64_t inner, int of_b, int parts, void *panels);
     void (*begin)(void);        /* before the blocks of a thread, */
     void (*end)(void);          /* and after them */
     void (*block)(const fn_parts_block *s);

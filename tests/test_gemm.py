@@ -59,7 +59,7 @@ def test_product(shape, layout, dtype):
     got = matmul(a, b)
     close(got, a, b)
     np.testing.assert_array_equal(matmul(a, b, threads=2), got)
-    if m > 16 and n > 1:            # few rows or one column may be summed in lanes, where the layout asks for it
+    if m > 16 and n > 1 and not may_be_by_parts(dtype, m, n, k):    # else the layout may decide how sums are made, as of few rows
         np.testing.assert_array_equal(matmul(np.ascontiguousarray(a), np.ascontiguousarray(b)), got)
 
 

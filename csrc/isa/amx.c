@@ -38,10 +38,11 @@ INLINE void store_pairs(char *to, __m512 low, __m512 high) {
     _mm512_store_si512(to, _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16), _mm512_castps_si512(high)));
 }
 
-/* A row of each of a step's three tiles. */
-INLINE void split(__m512 low, __m512 high, char *to) {
+/* A row of each of a step's tiles. */
+INLINE void split(__m512 low, __m512 high, const int parts, char *to) {
     const __m512 low1 = first_part(low), high1 = first_part(high);
     store_pairs(to, low1, high1);
+    if (parts == 1) return;
     low -= low1, high -= high1;
     const __m512 low2 = first_part(low), high2 = first_part(high);
     store_pairs(to + FN_PARTS_TILE, low2, high2);
@@ -49,10 +50,10 @@ INLINE void split(__m512 low, __m512 high, char *to) {
 }
 
 /* 16 rows of `panels` steps side by side, in the order of memory; the other half of the pairs is `further` elements on. */
-static void pack_rows(const float *x, int64_t stride, int64_t further, int64_t panels, char *to, int64_t apart) {
+INLINE void pack_rows(const float *x, int64_t stride, int64_t further, int64_t panels, const int parts, char *to, int64_t apart) {
     for (int r = 0; r < LANES; r++) for (int64_t p = 0; p < panels; p++) {
         const float *low = x + r * stride + p * LANES;
-        split(_mm512_loadu_ps(low), _mm512_loadu_ps(low + further), to + p * apart + 64 * r);
+        split(_mm512_loadu_ps(low), _mm512_loadu_ps(low + further), parts, to + p * apart + 64 * r);
     }
 }
 
@@ -91,26 +92,26 @@ INLINE void turn(const float *x, int64_t stride, int64_t ahead, __m512 y[LANES])
     }
 }
 
-static void pack_turned(const float *x, int64_t stride, int64_t further, int64_t ahead, char *to) {
+INLINE void pack_turned(const float *x, int64_t stride, int64_t further, int64_t ahead, const int parts, char *to) {
     __m512 low[LANES], high[LANES];
     turn(x, stride, ahead, low);
     turn(x + further, stride, ahead, high);
-    for (int r = 0; r < LANES; r++) split(low[r], high[r], to + 64 * r);
+    for (int r = 0; r < LANES; r++) split(low[r], high[r], parts, to + 64 * r);
 }
 
 /* A step at the edge, with zeros beyond it. */
-static void pack_edge(int64_t count, int64_t depth, const float *x, int64_t outer, int64_t inner, int turned, char *to) {
+INLINE void pack_edge(int64_t count, int64_t depth, const float *x, int64_t outer, int64_t inner, int turned, const int parts, char *to) {
     float full[LANES * FN_PARTS_STEP] __attribute__((aligned(64)));
     memset(full, 0, sizeof full);
     const int64_t full_outer = outer == 1 ? 1 : FN_PARTS_STEP, full_inner = outer == 1 ? LANES : 1;
     for (int64_t i = 0; i < count; i++)
         for (int64_t k = 0; k < depth; k++) full[i * full_outer + k * full_inner] = x[i * outer + k * inner];
     const int64_t stride = outer == 1 ? full_inner : full_outer, further = LANES * full_inner;
-    if (turned) pack_turned(full, stride, further, 0, to);
-    else pack_rows(full, stride, further, 1, to, 0);
+    if (turned) pack_turned(full, stride, further, 0, parts, to);
+    else pack_rows(full, stride, further, 1, parts, to, 0);
 }
 
-static void pack(int64_t count, int64_t K, const float *x, int64_t outer, int64_t inner, int of_b, void *panels) {
+INLINE void pack_parts(int64_t count, int64_t K, const float *x, int64_t outer, int64_t inner, int of_b, const int parts, void *panels) {
     const int64_t steps = (K + FN_PARTS_STEP - 1) / FN_PARTS_STEP, number = (count + LANES - 1) / LANES, apart = steps * STEP_BYTES;
     if (outer == 1 && inner == 1) {                     /* a single row, or a single k */
         if (count > 1) inner = count;
@@ -126,14 +127,20 @@ static void pack(int64_t count, int64_t K, const float *x, int64_t outer, int64_
         char *to = (char *)panels + panel * apart + step * STEP_BYTES;
         whole = 1;
         if (count - i < LANES || K - k < FN_PARTS_STEP) {
-            pack_edge(count - i < LANES ? count - i : LANES, K - k < FN_PARTS_STEP ? K - k : FN_PARTS_STEP, from, outer, inner, turned, to);
+            pack_edge(count - i < LANES ? count - i : LANES, K - k < FN_PARTS_STEP ? K - k : FN_PARTS_STEP, from, outer, inner, turned,
+                      parts, to);
         } else if (turned) {
-            pack_turned(from, stride, further, FN_PARTS_STEP * inner, to);
+            pack_turned(from, stride, further, FN_PARTS_STEP * inner, parts, to);
         } else {
             whole = across ? count / LANES - panel : 1;
-            pack_rows(from, stride, further, whole, to, apart);
+            pack_rows(from, stride, further, whole, parts, to, apart);
         }
     }
+}
+
+static void pack(int64_t count, int64_t K, const float *x, int64_t outer, int64_t inner, int of_b, int parts, void *panels) {
+    if (parts == 1) pack_parts(count, K, x, outer, inner, of_b, 1, panels);
+    else pack_parts(count, K, x, outer, inner, of_b, FN_PARTS, panels);
 }
 
 /* ---- multiplying -------------------------------------------------------------------------------------------------- */
@@ -170,27 +177,34 @@ INLINE void fetch_tile(const char *from) {
 }
 
 /* Up to two panels by two: 32 x 32 sums, rows 32 apart.  With each step come `lines` from `ahead` to the second level. */
-INLINE void sums_of(const char *a, const char *b, int64_t steps, const int rows, const int columns, const char *ahead, int64_t lines,
-                    float *sums) {
-    const int64_t apart = steps * STEP_BYTES;
+INLINE void sums_of(const fn_parts_block *s, const char *b, const int rows, const int columns, const char *ahead, int64_t lines, float *sums) {
+    const int64_t steps = s->steps, apart = steps * STEP_BYTES;
+    const int a_more = s->a_parts > 1, b_more = s->b_parts > 1;
+    const char *a = s->a;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t s = 0; s < steps; s++, a += STEP_BYTES, b += STEP_BYTES) {
+    for (int64_t step = 0; step < steps; step++, a += STEP_BYTES, b += STEP_BYTES) {
         LOAD_B(1)
-        LOAD_A(3)
-        MULTIPLY(b, 1)
-        LOAD_A(2)
-        MULTIPLY(a, 3)
+        if (a_more) {
+            LOAD_A(3)
+            MULTIPLY(a, 3)
+            LOAD_A(2)
+            MULTIPLY(a, 2)
+        }
         LOAD_A(1)
-        MULTIPLY(a, 2)
-        LOAD_B(3)
-        MULTIPLY(a, 1)
-        LOAD_B(2)
-        MULTIPLY(b, 3)
-        LOAD_A(2)
-        MULTIPLY(b, 2)
+        MULTIPLY(b, 1)
+        if (b_more) {
+            LOAD_B(3)
+            MULTIPLY(a, 1)
+            LOAD_B(2)
+            MULTIPLY(b, 3)
+            if (a_more) {
+                LOAD_A(2)
+                MULTIPLY(b, 2)
+            }
+        }
         for (int64_t i = 0; i < lines; i++) _mm_prefetch(ahead + 64 * i, _MM_HINT_T1);
         ahead += 64 * lines;
     }
@@ -244,10 +258,10 @@ static void block(const fn_parts_block *s) {
     for (int64_t column = 0; column < s->columns; column += 32, b += 2 * s->steps * STEP_BYTES, ahead += 64 * lines * s->steps) {
         const int64_t columns = s->columns - column < 32 ? s->columns - column : 32;
         if (s->rows > 16) {
-            if (columns > 16) sums_of(s->a, b, s->steps, 2, 2, ahead, lines, sums);
-            else sums_of(s->a, b, s->steps, 2, 1, ahead, lines, sums);
-        } else if (columns > 16) sums_of(s->a, b, s->steps, 1, 2, ahead, lines, sums);
-        else sums_of(s->a, b, s->steps, 1, 1, ahead, lines, sums);
+            if (columns > 16) sums_of(s, b, 2, 2, ahead, lines, sums);
+            else sums_of(s, b, 2, 1, ahead, lines, sums);
+        } else if (columns > 16) sums_of(s, b, 1, 2, ahead, lines, sums);
+        else sums_of(s, b, 1, 1, ahead, lines, sums);
         if (reliable(sums, s->rows, (columns + 15) / 16)) finish(s, sums, column, columns);
         else s->refused(s->context, column, columns);
     }

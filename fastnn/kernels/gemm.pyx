@@ -5,7 +5,7 @@ Every element of C is one chain over k, whatever the blocks: cutting and packing
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fastnn.kernels.gemm_parts cimport Parts, may_suit_parts, own_panels, run_parts, shared_bytes, spare_bytes
+from fastnn.kernels.gemm_parts cimport Parts, may_suit_parts, own_bytes, run_parts, shared_bytes
 from fastnn.kernels.gemm_plan cimport (
     DEEP_PANEL, KC, MC, NC, PAD, Plan, ceil_div, fn_gemm_strip, fn_gemm_table, make_plan, packed_a_bytes, packed_b_bytes, plan_and_cut,
     round_up, tables)
@@ -157,7 +157,7 @@ cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept n
     cdef int64_t panel = max(kc * min(NC, round_up(longest, strip)), min(g.K * round_up(longest, strip), DEEP_PANEL // element))
     cdef int64_t bytes = round_up((panel + min(longest, MC) * (kc + PAD + strip) + 8 * strip) * element, 64) * max(1, threads)
     if may_suit_parts(dtype, g):
-        bytes = max(bytes, shared_bytes(g) + max(1, threads) * (own_panels(g) + spare_bytes(g)))
+        bytes = max(bytes, shared_bytes(g) + max(1, threads) * own_bytes(g))
     return bytes
 
 
@@ -171,7 +171,6 @@ cdef void ordinary(const gemm_args* g, void* scratch) noexcept nogil:
 cdef void by_parts(const Plan* p, int threads, char* scratch) noexcept nogil:
     cdef Parts t
     t.g, t.turned, t.ordinary = p.g, p.turned, ordinary
-    t.own_bytes, t.spare_bytes = p.scratch_bytes, p.scratch_bytes - own_panels(&p.g)
     run_parts(&t, threads, scratch)
 
 

@@ -34,6 +34,8 @@ ctypedef struct gemm_args:
     int64_t csC
     bint accumulate             # C += A B; the chain of each element then starts from C
     bint packed                 # B is what gemm_pack_b wrote (rsB, csB unused)
+    bint short_a                # all elements of A are bfloat16 numbers, such as 0 and 1: by parts it has one; of B likewise
+    bint short_b
     const void* bias            # N values, or NULL
     int relu
     gemm_finish finish          # or NULL

@@ -5,7 +5,7 @@ docs/gemm.md gives the reasons for the numbers below.
 from libc.stdint cimport int64_t
 
 from fastnn.kernels.gemm_args cimport gemm_args, gemm_finish
-from fastnn.kernels.gemm_parts cimport own_panels, shared_bytes, spare_bytes, suits_parts
+from fastnn.kernels.gemm_parts cimport own_bytes, shared_bytes, suits_parts
 from fastnn.kernels.native cimport table
 
 cdef extern from "fastnn.h" nogil:
@@ -175,6 +175,7 @@ cdef inline void transposed(const gemm_args* g, gemm_args* t) noexcept nogil:
     t.M, t.N = g.N, g.M
     t.A, t.rsA, t.csA = g.B, g.csB, g.rsB
     t.B, t.rsB, t.csB = g.A, g.csA, g.rsA
+    t.short_a, t.short_b = g.short_b, g.short_a
     t.rsC, t.csC = g.csC, g.rsC
 
 
@@ -310,7 +311,7 @@ cdef inline void plan_parts(Plan* p, const gemm_args* g) noexcept nogil:
     if p.turned:
         transposed(g, &p.g)
     p.shared_bytes = shared_bytes(&p.g)
-    p.scratch_bytes = own_panels(&p.g) + spare_bytes(&p.g)
+    p.scratch_bytes = own_bytes(&p.g)
 
 
 cdef inline void plan_and_cut(Plan* p, int dtype, const gemm_args* g, int threads) noexcept nogil:
