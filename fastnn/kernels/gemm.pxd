@@ -6,6 +6,8 @@ from fastnn.kernels.native cimport fn_call
 
 # Bytes of scratch: enough for this product and for any smaller one (tails of a driver's blocks), packed or not.
 cdef int64_t gemm_scratch(int dtype, const gemm_args* g, int threads) noexcept nogil
+# Is it done by parts (gemm_parts.pxd), and in how many cycles of one thread, roughly?  Else 0.
+cdef double gemm_cycles_by_parts(int dtype, const gemm_args* g) noexcept nogil
 cdef void gemm(int dtype, const gemm_args* g, int threads, void* scratch) noexcept nogil
 cdef void gemm_serial(int dtype, const gemm_args* g, void* scratch) noexcept nogil
 

@@ -5,7 +5,7 @@ Every element of C is one chain over k, whatever the blocks: cutting and packing
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fastnn.kernels.gemm_parts cimport Parts, may_suit_parts, own_bytes, run_parts, shared_bytes
+from fastnn.kernels.gemm_parts cimport Parts, cycles_by_parts, may_suit_parts, own_bytes, run_parts, shared_bytes, suits_parts
 from fastnn.kernels.gemm_plan cimport (
     DEEP_PANEL, KC, MC, NC, PAD, Plan, ceil_div, fn_gemm_strip, fn_gemm_table, make_plan, packed_a_bytes, packed_b_bytes, plan_and_cut,
     round_up, tables)
@@ -172,6 +172,10 @@ cdef void by_parts(const Plan* p, int threads, char* scratch) noexcept nogil:
     cdef Parts t
     t.g, t.turned, t.ordinary = p.g, p.turned, ordinary
     run_parts(&t, threads, scratch)
+
+
+cdef double gemm_cycles_by_parts(int dtype, const gemm_args* g) noexcept nogil:
+    return cycles_by_parts(g) if suits_parts(dtype, g) else 0
 
 
 cdef void run_plan(Plan* p, int threads, void* scratch) noexcept nogil:

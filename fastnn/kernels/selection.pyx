@@ -7,7 +7,7 @@ Zeros are skipped: 0 times a NaN or an infinity of B adds nothing here.
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
+from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_cycles_by_parts, gemm_scratch
 from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel, table, threads_for
 
 cdef enum:
@@ -33,6 +33,7 @@ DEF STRETCH_OF_SUMS = 13.0
 DEF COPIED = 5.0
 DEF TURNED = 5.0
 DEF SUMMED = 3.0
+DEF PARTS_UNIT = 1.15           # of this time in a cycle, where products are done by parts
 
 cdef inline bint may_part(const Product* p) noexcept nogil:
     """May the product be cut by stretches of K?  Where the rows of B are contiguous and many, and those of A few."""
@@ -272,7 +273,7 @@ cdef void dense_chunk(const Product* p, gemm_args* g) noexcept nogil:
     g.A, g.rsA, g.csA = p.x + p.first * p.K * p.item, p.K, 1
     g.B, g.rsB, g.csB = p.b, p.rsb, p.csb
     g.C, g.rsC, g.csC = p.c + p.first * p.N * p.item, p.N, 1
-    g.bias = p.bias
+    g.bias, g.short_a = p.bias, p.binary
     if p.samples != NULL:
         g.K = p.rows
         g.A, g.rsA, g.csA = p.x + p.first * p.item, 1, p.M
@@ -306,6 +307,11 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     if p.in_place:
         p.depth = max(1, p.K)
     p.stretches = PARTS if p.parted else max(1, ceil_div(p.K, p.depth))
+    cdef gemm_args g
+    dense_chunk(p, &g)
+    cdef double by_parts = gemm_cycles_by_parts(p.dtype, &g) * (1 if p.samples == NULL else 2)
+    if by_parts > 0:
+        dense = by_parts * PARTS_UNIT / ceil_div(p.N, p.dense.lanes)
     rows = (SELECTION if p.binary else WITH_VALUE) * f.ones + STRETCH_OF_ROWS * p.count * p.stretches
     if not p.in_place:
         rows += moved
