@@ -205,6 +205,20 @@ def test_split_over_threads(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 512, 1101), (1, 1024, 523), (1, 128, 4096), (1, 1024, 512), (7, 1024, 520), (20, 512, 1000)])
+def test_columns_change_threads(shape, dtype):
+    """Rows of B a power of two long: a thread takes other columns for the second half of k, and goes on with the other's sums."""
+    m, n, k = shape
+    rng = np.random.default_rng(11)
+    a, b, c = operand(rng, m, k, "n", dtype), operand(rng, k, n, "n", dtype), rng.standard_normal((m, n)).astype(dtype)
+    bias = rng.standard_normal(n).astype(dtype)
+    for arguments in ({}, {"bias": bias, "relu": 1}, {"c": c, "add": True}):
+        one, two = (matmul(a, b, threads=threads, **{**arguments, **({"c": c.copy()} if "c" in arguments else {})}) for threads in (1, 2))
+        np.testing.assert_array_equal(one, two)
+    close(matmul(a, b, threads=2), a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch", [1, 3, 9])
 def test_batched(batch, dtype):
     rng = np.random.default_rng(7)

@@ -97,7 +97,7 @@ cdef inline void come_near(const gemm_after* after, const gemm_left* left, fn_ge
 cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, int64_t columns, char* scratch,
                     gemm_left* left) noexcept nogil:
     cdef const gemm_args* g = &p.g
-    cdef int64_t e = p.element, across, down, deep, t, j, nc, k, w
+    cdef int64_t e = p.element, pieces = max(1, ceil_div(p.g.K, p.kc)), across, down, deep, t, j, nc, k, w
     cdef fn_gemm_strip s
     s.padded = p.pack_b or g.packed
     s.rsb = p.width if s.padded else g.rsB
@@ -109,7 +109,7 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
     for across in range(ceil_div(columns, p.nc)):
         j = column + across * p.nc
         nc = min(p.nc, column + columns - j)
-        for deep in range(max(1, ceil_div(g.K, p.kc))):
+        for deep in range(pieces * p.round // p.rounds, pieces * (p.round + 1) // p.rounds):
             k = deep * p.kc
             s.K = min(p.kc, g.K - k)
             s.load = g.accumulate or k > 0
@@ -130,6 +130,7 @@ cdef void block_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef int64_t down = p.blocks // p.blocks_across
     cdef int64_t row = block % down if p.by_columns else block // p.blocks_across
     cdef int64_t column = block // down if p.by_columns else block % p.blocks_across
+    column = (column + p.round * (p.blocks_across // 2)) % p.blocks_across
     row *= p.block_rows
     column *= p.block_columns
     cdef int64_t rows = min(p.block_rows, p.g.M - row)
@@ -185,7 +186,9 @@ cdef void run_plan(Plan* p, int threads, void* scratch) noexcept nogil:
         run_block(p, 0, p.g.M, 0, p.g.N, <char*>scratch, NULL)
     else:
         p.scratch = <char*>scratch
-        parallel(p.blocks, threads, block_body, p)
+        for p.round in range(p.rounds):
+            parallel(p.blocks, threads, block_body, p)
+        p.round = 0
     if p.g.after != NULL and not p.in_order:
         p.g.after.left[0].end = p.g.M * p.g.N
 

@@ -56,6 +56,7 @@ cdef enum:
     FAR_ROWS = 48               # up to so many rows of A, the way of a large B to the core takes as long as the multiply-adds:
     KC_FAR = 96                 # not many more rows of it at a time than prefetchers follow,
     FAR_COLUMNS = 512           # each as long a run as the threads allow
+    SHARE = 3 << 20             # bytes of B for a thread of which much may still lie in its second level from the last time
     NC = 512
     DOT_ROWS = 16               # up to here dot products may take the place of a turned B
     KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by,
@@ -74,7 +75,7 @@ cdef enum:
     LEAST_FLOP = 75_000         # of a block, where so many threads have one each
     BLOCKS = 16
     ROW_COLUMNS = 1024          # one row: most columns of a block, runs of memory long enough for the prefetchers,
-    ROW_COLUMNS_LEAST = 128     # and least,
+    ROW_COLUMNS_LEAST = 64      # and least,
     ROW_BYTES = 3 << 17         # and bytes of B that are worth a block
 
 # Cycles per element turned (copied to rows from columns), times lanes: the FMA of a vector is one cycle.
@@ -108,6 +109,8 @@ cdef struct Plan:
     int64_t blocks
     bint by_columns             # neighbouring blocks lie below one another: a thread's share is columns of C, not rows
     bint in_order               # a block of C is a run of memory
+    int rounds                  # parts of k, between which columns change from the one half of the threads to the other,
+    int round                   # and the one of them at work
     int64_t scratch_bytes       # of one worker,
     int64_t shared_bytes        # and of all
     char* scratch
@@ -253,7 +256,7 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
     p.keep_c = p.turn_c and p.nc == p.width and g.M <= MC
     if p.turn_c and p.pack_b and not (p.pack_a or p.keep_c) and g.K > p.kc:     # C is turned there and back for every stretch of k
         p.kc = ceil_div(g.K, ceil_div(g.K, max(p.kc, DEEP_PANEL // (min(p.nc, round_up(g.N, p.width)) * p.element))))
-    p.block_rows, p.block_columns, p.blocks_across, p.blocks, p.by_columns = g.M, g.N, 1, 1, False
+    p.block_rows, p.block_columns, p.blocks_across, p.blocks, p.by_columns, p.rounds, p.round = g.M, g.N, 1, 1, False, 1, 0
     p.scratch_bytes = packed_b_bytes(p) + packed_a_bytes(p)
     if p.turn_c:
         p.scratch_bytes += min(g.M, MC) * p.width * p.element
@@ -304,6 +307,21 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
     p.by_columns = not (p.turned or p.pack_a) and g.K * g.N > g.M * (g.K + g.N)
 
 
+cdef inline void cut_k(Plan* p, int threads) noexcept nogil:
+    """Two parts of k for half of the columns each, where a thread's share would be the same bytes of every page of B.
+
+    Those share a half of the sets of lines of the second-level cache; so do the other ones, of which the thread reads the other part of k.
+    """
+    cdef const gemm_args* g = &p.g
+    cdef int64_t row = g.rsB * p.element
+    if (not (p.far or (p.strip == p.kernels.row_strip and has_wide_strips(p))) or p.turn_c or p.blocks_across % 2 or g.K < 2 * KC
+            or (row % 4096 and 4096 % max(1, row)) or not LARGE < g.K * row <= threads * SHARE):
+        return
+    p.rounds = 2
+    if g.M == 1:                # of whole rows the prefetchers would read on into the columns of the other thread
+        p.width, p.kc, p.nc = p.kernels.columns_for(4), even_depth(g.K), p.block_columns
+
+
 cdef inline void plan_parts(Plan* p, const gemm_args* g) noexcept nogil:
     p.kernels = (<const tables*>table).gemm[0]
     p.by_parts, p.turned, p.in_order = True, g.csC != 1, False
@@ -321,4 +339,5 @@ cdef inline void plan_and_cut(Plan* p, int dtype, const gemm_args* g, int thread
     make_plan(p, dtype, g)
     if threads > 1 or g.after != NULL:
         cut(p, threads)
+        cut_k(p, threads)
     p.in_order = p.blocks > 1 and p.blocks_across == 1 and not p.turn_c
