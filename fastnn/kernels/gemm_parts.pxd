@@ -50,12 +50,12 @@ cdef enum:
 DEF PARTS_CYCLES = 1 / 80.0
 DEF SHORT_SHARE = 0.5
 DEF BOTH_SHORT_SHARE = 0.2
-DEF BEGIN_CYCLES = 1000.0
+DEF BEGIN_CYCLES = 8000.0
 # Per element packed as it lies and turned, from the second level and from beyond, which sends single lines of many rows last.
-DEF PACK_CYCLES = 0.5
+DEF PACK_CYCLES = 0.9
 DEF PACK_FAR_CYCLES = 1.4
-DEF TURN_CYCLES = 0.65
-DEF TURN_FAR_CYCLES = 1.0
+DEF TURN_CYCLES = 1.0
+DEF TURN_FAR_CYCLES = 1.2
 # Per element of C more than the ordinary product's, of a C in the caches and beyond; and the ordinary product's multiply-add.
 DEF FINISH_CYCLES = 0.3
 DEF FINISH_FAR_CYCLES = 1.5
