@@ -59,11 +59,12 @@ def test_as_accurate_as_a_chain():
 
 def test_a_row_does_not_depend_on_the_others():
     rng = np.random.default_rng(3)
-    a, b = operand(rng, 300, 200, "n", "float32"), operand(rng, 200, 190, "n", "float32")
+    a, b = operand(rng, 600, 400, "n", "float32"), operand(rng, 400, 390, "n", "float32")
     whole = matmul(a, b)
-    for first, rows in ((0, 64), (3, 65), (100, 80), (200, 100)):
+    assert not np.array_equal(whole[:1], matmul(a[:1], b))      # a chain
+    for first, rows in ((0, 256), (3, 257), (100, 300), (450, 150)):
         np.testing.assert_array_equal(matmul(a[first:first + rows], b), whole[first:first + rows])
-        np.testing.assert_array_equal(matmul(a, np.ascontiguousarray(b[:, 30:120])), whole[:, 30:120])
+    np.testing.assert_array_equal(matmul(a, np.ascontiguousarray(b[:, 30:320])), whole[:, 30:320])
 
 
 @pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 3.4e38, -3.4e38])
