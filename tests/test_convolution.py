@@ -232,6 +232,45 @@ def test_result_does_not_depend_on_threads():
         native.set_num_threads(before)
 
 
+@pytest.mark.parametrize("shape", [(3, 13, 200, 97), (2, 17, 330, 40), (5, 7, 40, 300)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pointwise_sums_that_are_not_finite_or_tiny(shape, threads):
+    """Where the machine multiplies parts of numbers, such sums are made without."""
+    N, size, I, O = shape
+    rng = np.random.RandomState(0)
+    x, dy = (rng.standard_normal((N, size, size, C)).astype(np.float32) for C in (I, O))
+    weight = rng.standard_normal((I, O)).astype(np.float32)
+    x[0, 0, 0, 3], dy[0, 1, 1, 5], x[1, :, :, :], dy[..., 9] = np.inf, np.nan, 1e-30 * x[1], 1e-30 * dy[..., 9]
+    before = native.get_num_threads()
+    try:
+        native.set_num_threads(threads)
+        inputs = [leaf(np.moveaxis(x, -1, 1)), leaf(weight.T[:, :, None, None])]
+        y = F.conv2d(*inputs)
+        y.backward(from_array(np.moveaxis(dy, -1, 1)))
+    finally:
+        native.set_num_threads(before)
+    x, dy, weight = (a.reshape(-1, a.shape[-1]).astype(np.float64) for a in (x, dy, weight))
+    with np.errstate(invalid="ignore"):
+        pairs = [(np.moveaxis(y.detach().numpy(), 1, -1).reshape(-1, O), x @ weight),
+                 (np.moveaxis(inputs[0].grad.numpy(), 1, -1).reshape(-1, I), dy @ weight.T),
+                 (inputs[1].grad.numpy().reshape(O, I), dy.T @ x)]
+    for got, want in pairs:
+        finite = np.isfinite(want)
+        assert (np.isfinite(got) == finite).all()
+        for rows in (got, want):
+            rows[~finite] = 0
+        scale = np.abs(want).max(1, keepdims=True)              # of each row: those of the tiny image are tiny
+        assert (np.abs(got - want) <= 2e-5 * scale + 1e-42).all()
+
+
+def test_batch_norm_joined_to_a_pointwise_convolution():
+    model = nn.Sequential(nn.Conv2d(160, 96, 1), nn.BatchNorm2d(96), nn.ReLU()).eval()
+    model[1].running_mean.copy_(ones(96) * 0.3)
+    x = from_array(np.random.RandomState(0).standard_normal((3, 160, 9, 9)).astype(np.float32))
+    with fastnn.no_grad():
+        assert (fastnn.compile(model)(x).numpy() == model(x).numpy()).all()
+
+
 def test_channels_last_travels():
     y = F.conv2d(ones(2, 3, 6, 6), ones(4, 3, 3, 3))
     assert y.stride() == (4 * 4 * 4, 1, 4 * 4, 4)

@@ -110,6 +110,7 @@ typedef struct fn_conv_table {
     void (*depthwise_outer)(int64_t runs, const fn_conv_run *run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
                             int64_t ystep, void *c, int64_t wcolumn);
     void (*depthwise_square)(const fn_conv_square *s);
+    void (*ending)(int64_t pixels, int64_t n, void *y, const fn_conv_end *end);     /* what follows the sums that y holds */
     void (*add)(int64_t n, const void *x, void *y);     /* y += x */
     /* y[p * K + k] = x[k * plane + p]: the planes of up to 4 channels, pixel by pixel */
     void (*interleave)(int64_t pixels, int64_t K, const void *x, int64_t plane, void *y);

@@ -107,6 +107,7 @@ cdef extern from "fastnn.h" nogil:
         void (*depthwise_outer)(int64_t runs, const fn_conv_run* run, int64_t C, int columns, int64_t xstep, int64_t xcolumn,
                                 int64_t ystep, void* c, int64_t wcolumn) noexcept nogil
         void (*depthwise_square)(const fn_conv_square* s) noexcept nogil
+        void (*ending)(int64_t pixels, int64_t n, void* y, const fn_conv_end* end) noexcept nogil
         void (*add)(int64_t n, const void* x, void* y) noexcept nogil
         void (*interleave)(int64_t pixels, int64_t K, const void* x, int64_t plane, void* y) noexcept nogil
         void (*norm_scale)(int64_t n, const void* w, const void* var, double eps, void* scale) noexcept nogil

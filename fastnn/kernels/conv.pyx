@@ -11,6 +11,8 @@ from libc.string cimport memset
 from fastnn.kernels.conv_band cimport Band, band_bytes, copy_band, make_band, wants_band, wants_thin
 from fastnn.kernels.conv_geometry cimport forward_gather, phase_gather, phases_of
 from fastnn.kernels.depthwise cimport depthwise, depthwise_bytes, is_depthwise
+from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
+from fastnn.kernels.gemm_parts cimport suits_parts
 from fastnn.kernels.native cimport declare, fn_call, fn_kernel, parallel, threads_for
 from fastnn.kernels.phased cimport phased, phased_bytes, worth_phased
 from fastnn.kernels.scatter cimport scatter, scatter_bytes, worth_scattering
@@ -27,6 +29,7 @@ cdef enum:
     IN_PLACE_BYTES = 131072     # the same where rows are as far apart as in the whole weight and share few sets
     POINTERS = 16384            # per block
     SHARED_PIXELS = 768         # up to so many, putting weights in order is a hundredth of the work
+    SHALLOW = 128               # channels up to which parts (csrc/parts.h) gain nothing
 
 
 # ---- the product -----------------------------------------------------------------------------------------------------
@@ -327,20 +330,52 @@ cdef void join_norm(fn_call* call, Gather* g) noexcept nogil:
     g.end.shift = call.slot[NORM_BIAS_] if call.slot[NORM_BIAS_] != NULL else shift
 
 
+cdef bint is_product(const Gather* g, gemm_args* p) noexcept nogil:
+    """Is it a product that the machine's matrix units do faster?  Shallow ones are bound by memory, and a few pixels by the packing of weights."""
+    if not is_pointwise(g) or g.K <= SHALLOW or pixels_of(g) <= BLOCK:
+        return False
+    memset(p, 0, sizeof(gemm_args))
+    p.M, p.N, p.K = pixels_of(g), g.n, g.K
+    p.A, p.rsA, p.csA = g.source, g.K, 1
+    p.B, p.rsB, p.csB = g.weight, g.wk, g.wj
+    p.C, p.rsC, p.csC = g.target, g.n, 1
+    return suits_parts(g.dtype, p)
+
+
+cdef void end_body(void* context, int64_t block, int worker) noexcept nogil:
+    cdef const Gather* g = <const Gather*>context
+    cdef int64_t first = block * BLOCK
+    g.kernels.ending(min(BLOCK, pixels_of(g) - first), g.n, g.target + first * g.n * g.element, &g.end)
+
+
+cdef void multiply_whole(const Gather* g, gemm_args* p, int threads, char* scratch) noexcept nogil:
+    """The product, with what follows it."""
+    cdef bint more = g.end.scale != NULL or g.end.residual != 0
+    if not more:
+        p.bias, p.relu = g.end.bias, g.end.relu
+    gemm(g.dtype, p, threads, scratch)
+    if more:
+        parallel(ceil_div(pixels_of(g), BLOCK), threads, end_body, <void*>g)
+
+
 cdef int64_t gather_scratch(const fn_call* call, const Gather* g) noexcept nogil:
     cdef Work w
+    cdef gemm_args product
     if is_depthwise(call):
         return depthwise_bytes(g, threads_for(call))
     if worth_winograd(g, call.size[WINOGRAD_]):
         return winograd_bytes(g, threads_for(call))
     if worth_phased(g, call.size[WINOGRAD_]):
         return phased_bytes(g, threads_for(call))
+    if is_product(g, &product):
+        return gemm_scratch(g.dtype, &product, threads_for(call))
     plan(g, threads_for(call), &w)
     return work_bytes(&w, threads_for(call))
 
 
 cdef void gather(fn_call* call, Gather* g) noexcept nogil:
     cdef char* scratch = <char*>call.scratch + norm_bytes(call)
+    cdef gemm_args product
     g.source, g.weight, g.end.bias = <const char*>call.slot[0], <const char*>call.slot[1], call.slot[2]
     g.target = <char*>call.slot[Y_]
     if is_depthwise(call):
@@ -349,6 +384,8 @@ cdef void gather(fn_call* call, Gather* g) noexcept nogil:
         winograd(g, threads_for(call), scratch)
     elif worth_phased(g, call.size[WINOGRAD_]):
         phased(g, threads_for(call), scratch)
+    elif is_product(g, &product):
+        multiply_whole(g, &product, threads_for(call), scratch)
     else:
         run_gather(g, threads_for(call), scratch)
 

@@ -1,14 +1,17 @@
 """Weight gradient of a 1x1 convolution: dw[i][o] = sum over pixels of x[pixel][i] * dy[pixel][o], a product with a very long sum.
 
 The pixels are cut into parts that are summed apart and added in order; a part into chunks.  Both operands are read where they lie,
-and while a chunk's strip is multiplied the next one is fetched from memory into the second-level cache.
+and while a chunk's strip is multiplied the next one is fetched from memory into the second-level cache.  Where the machine multiplies
+parts of bfloat16 (csrc/parts.h), a unit packs what it needs of a chunk.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastnn.kernels.conv cimport Gather, ceil_div, fn_conv_outer, fn_conv_run, pixels_of, round_up
 from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_scratch
-from fastnn.kernels.native cimport parallel
+from fastnn.kernels.gemm_parts cimport (
+    FN_PARTS, FN_PARTS_PANEL, FN_PARTS_STEP, FN_PARTS_TILE, PAIR, fn_parts_block, fn_parts_table, parts_tables, suits_parts)
+from fastnn.kernels.native cimport parallel, table
 
 cdef enum:
     CHUNK = 192                 # pixels at a time
@@ -17,6 +20,7 @@ cdef enum:
     PART_PIXELS = 512           # a part has at least as many: then adding it costs a hundredth of it
     PARTIAL_BYTES = 4194304     # of all parts' sums
     ADDED = 4096                # elements added at a time
+    PACKED = 256                # by parts: pixels and columns at a time, whose panels and those of ROWS channels share the second-level cache
 
 cdef struct Work:
     Gather g
@@ -29,6 +33,8 @@ cdef struct Work:
     int64_t strips
     int64_t strip_blocks
     int threads
+    const fn_parts_table* by_parts      # or NULL
+    char* workers               # by parts: each worker's panels
 
 cdef struct Unit:
     int64_t part
@@ -57,12 +63,24 @@ cdef void general(const Gather* g, gemm_args* product) noexcept nogil:
     product.rsC, product.csC = g.n, 1
 
 
+cdef inline int64_t panel_bytes(int64_t count, int64_t pixels) noexcept nogil:
+    return ceil_div(count, FN_PARTS_PANEL) * ceil_div(pixels, FN_PARTS_STEP) * FN_PARTS * FN_PARTS_TILE
+
+
+cdef inline int64_t worker_bytes() noexcept nogil:
+    return panel_bytes(ROWS, PACKED) + panel_bytes(PACKED, PACKED)
+
+
 cdef void plan(const Gather* g, Work* w) noexcept nogil:
+    cdef gemm_args product
     memset(w, 0, sizeof(Work))
     w.g = g[0]
+    general(g, &product)
+    if suits_parts(g.dtype, &product):
+        w.by_parts = (<const parts_tables*>table).parts
     w.strips = ceil_div(g.n, g.kernels.columns)
     w.row_blocks = max(1, ceil_div(g.K, ROWS))
-    w.rows = round_up(ceil_div(g.K, w.row_blocks), 6)
+    w.rows = round_up(ceil_div(g.K, w.row_blocks), PAIR if w.by_parts != NULL else 6)
     w.row_blocks = max(1, ceil_div(g.K, w.rows))
     w.parts = min(ceil_div(UNITS, w.row_blocks), pixels_of(g) // PART_PIXELS)
     w.parts = max(1, min(w.parts, PARTIAL_BYTES // max(1, dw_bytes(g))))
@@ -117,6 +135,61 @@ cdef void body(void* context, int64_t index, int worker) noexcept nogil:
             g.kernels.outer(&s)
 
 
+cdef struct Refusal:            # a block of sums that parts are not to be relied on for,
+    fn_conv_outer product       # and how it is done without
+    void (*outer)(const fn_conv_outer* s) noexcept nogil
+
+
+cdef void refuse(void* context, int64_t column, int64_t columns) noexcept nogil:
+    cdef const Refusal* r = <const Refusal*>context
+    cdef fn_conv_outer s = r.product
+    s.yskip += column
+    s.c = <float*>s.c + column
+    s.n = columns
+    r.outer(&s)
+
+
+cdef void parts_body(void* context, int64_t index, int worker) noexcept nogil:
+    """The same unit by parts: panels of a chunk's channels of x, then of some columns of dy at a time."""
+    cdef const Work* w = <const Work*>context
+    cdef const Gather* g = &w.g
+    cdef Unit u = unit_of(w, index)
+    cdef int64_t chunk, p, depth, piece, column, pair, row, end = u.first + u.pixels, rows = min(w.rows, g.K - u.row)
+    cdef int64_t first = u.low * g.kernels.columns, last = min(u.high * g.kernels.columns, g.n)
+    cdef const float* x = <const float*>g.source + u.row
+    cdef const float* dy = <const float*>w.dy
+    cdef float* dw = <float*>(w.dw if u.part == 0 else w.partial + (u.part - 1) * dw_bytes(g)) + u.row * g.n
+    cdef char* panels = w.workers + worker * worker_bytes()
+    cdef char* of_dy = panels + panel_bytes(ROWS, PACKED)
+    cdef fn_conv_run run
+    cdef fn_parts_block s
+    cdef Refusal r
+    memset(&s, 0, sizeof(s))
+    memset(&r, 0, sizeof(r))
+    r.outer = g.kernels.outer
+    r.product.runs, r.product.run, r.product.xstep, r.product.ystep, r.product.rsc = 1, &run, g.K, g.n, g.n
+    s.refused, s.context, s.rsc = refuse, &r, g.n
+    for chunk in range(ceil_div(u.pixels, PACKED)):
+        p = u.first + chunk * PACKED
+        depth = min(PACKED, end - p)
+        s.steps, s.load = ceil_div(depth, FN_PARTS_STEP), p > u.first
+        run.x, run.y, run.count = x + p * g.K, dy + p * g.n, depth
+        w.by_parts.pack(rows, depth, x + p * g.K, 1, g.K, False, panels)
+        for piece in range(ceil_div(last - first, PACKED)):
+            column = first + piece * PACKED
+            s.columns = min(PACKED, last - column)
+            w.by_parts.pack(s.columns, depth, dy + p * g.n + column, 1, g.n, True, of_dy)
+            s.b = of_dy
+            w.by_parts.begin()
+            for pair in range(ceil_div(rows, PAIR)):
+                row = pair * PAIR
+                s.rows = r.product.rows = min(PAIR, rows - row)
+                s.a, s.c = panels + panel_bytes(row, depth), dw + row * g.n + column
+                r.product.xskip, r.product.yskip, r.product.c, r.product.load = row, column, s.c, s.load
+                w.by_parts.block(&s)
+            w.by_parts.end()
+
+
 cdef void add_body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const Work* w = <const Work*>context
     cdef int64_t n = w.g.K * w.g.n, first = block * ADDED, e = w.g.element, part
@@ -131,7 +204,7 @@ cdef int64_t pointwise_weight_bytes(const Gather* g, int threads) noexcept nogil
         general(g, &product)
         return gemm_scratch(g.dtype, &product, threads)
     plan(g, &w)
-    return (w.parts - 1) * dw_bytes(g)
+    return round_up((w.parts - 1) * dw_bytes(g), 64) + (threads * worker_bytes() if w.by_parts != NULL else 0)
 
 
 cdef void pointwise_weight(const Gather* g, const char* dy, char* dw, int threads, char* scratch) noexcept nogil:
@@ -144,6 +217,7 @@ cdef void pointwise_weight(const Gather* g, const char* dy, char* dw, int thread
         return
     plan(g, &w)
     w.dy, w.dw, w.partial, w.threads = dy, dw, scratch, threads
-    parallel(w.parts * w.row_blocks * w.strip_blocks, threads, body, &w)
+    w.workers = scratch + round_up((w.parts - 1) * dw_bytes(g), 64)
+    parallel(w.parts * w.row_blocks * w.strip_blocks, threads, parts_body if w.by_parts != NULL else body, &w)
     if w.parts > 1:
         parallel(ceil_div(g.K * g.n, ADDED), threads, add_body, &w)
