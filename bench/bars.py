@@ -53,7 +53,7 @@ def from_cases(group, names, figure, join="least", threads=2, side=None, per=1, 
 def at_its_bound(result, peers, side):
     """A case's ratio to its peers if it took no longer than its bound, or None."""
     ratio, fraction = figure_of(result, peers, side, 1), result.get("fraction")
-    if ratio is None or not fraction or fraction > 1 or side != result["own"]:
+    if ratio is None or not fraction or fraction > 1 or result.get("passable") or side != result["own"]:
         return None
     return ratio / fraction
 

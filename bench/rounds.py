@@ -4,6 +4,7 @@ import statistics
 import numpy as np
 
 from bench.case import FASTNN
+from fastnn.kernels.native import instruction_set
 
 BUSY = 0.10             # of the machine's time that others may take, before we begin and during a case
 DISTURBED = 0.35        # of the rate of memory or cache that a neighbour may take during a case
@@ -100,6 +101,7 @@ def result_of(case, threads, turns, bandwidth):
         "median": {side: statistics.median(r) for side, r in ratios.items()},
         "range": {side: [min(r), max(r)] for side, r in ratios.items()},
         "fraction": (case.flops / peak + copied) / seconds[own] if case.flops or case.nbytes else None,
+        "passable": case.flops > 0 and instruction_set() == "amx",      # products by parts do less than the bound's arithmetic
         "flops": case.flops, "traffic": case.traffic, "peak": peak, "bandwidth": bandwidth, "allocations": turns[-1]["allocations"],
         "quiet": sum(map(quiet_rounds, turns)),
         "others": quiet.get("others", 0), "disturbance": quiet.get("disturbance", 0)}
