@@ -1,6 +1,6 @@
 """Build: the C micro-kernels once per instruction set, then the Cython modules that drive them.
 
-The one table of compiler flags is ISA below; nothing else in the project names a flag.
+The one table of compiler flags is ISA below; but for csrc/isa/amx.c, which asks for its own, nothing else in the project names a flag.
 Environment: FASTNN_CFLAGS is appended to every compile line (sanitizers, -g), FASTNN_LDFLAGS to every link line (default on
 Linux: strip the symbols, and no page of padding around the code of each of the seventy modules).
 """
@@ -64,7 +64,7 @@ def is_current(target):
 
 
 class BuildExt(build_ext):
-    """Compiles csrc/micro/*.c once per instruction set and csrc/*.c once, in parallel, and links them into native."""
+    """Compiles csrc/micro/*.c once per instruction set, csrc/*.c and csrc/isa/*.c once, in parallel, and links them into native."""
 
     def finalize_options(self):
         super().finalize_options()
