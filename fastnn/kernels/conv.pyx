@@ -331,7 +331,7 @@ cdef void join_norm(fn_call* call, Gather* g) noexcept nogil:
 
 
 cdef bint is_product(const Gather* g, gemm_args* p) noexcept nogil:
-    """Is it a product that the machine's matrix units do faster?  Shallow ones are bound by memory, and a few pixels by the packing of weights."""
+    """Is it a product that the machine's matrix units do faster?  Shallow ones wait for memory, few pixels by the packing of weights."""
     if not is_pointwise(g) or g.K <= SHALLOW or pixels_of(g) <= BLOCK:
         return False
     memset(p, 0, sizeof(gemm_args))

@@ -20,7 +20,7 @@ cdef enum:
     PART_PIXELS = 512           # a part has at least as many: then adding it costs a hundredth of it
     PARTIAL_BYTES = 4194304     # of all parts' sums
     ADDED = 4096                # elements added at a time
-    PACKED = 256                # by parts: pixels and columns at a time, whose panels and those of ROWS channels share the second-level cache
+    PACKED = 256                # by parts: pixels and columns at once; their panels and those of ROWS channels share the second-level cache
 
 cdef struct Work:
     Gather g
@@ -168,17 +168,17 @@ cdef void parts_body(void* context, int64_t index, int worker) noexcept nogil:
     memset(&r, 0, sizeof(r))
     r.outer = g.kernels.outer
     r.product.runs, r.product.run, r.product.xstep, r.product.ystep, r.product.rsc = 1, &run, g.K, g.n, g.n
-    s.refused, s.context, s.rsc = refuse, &r, g.n
+    s.refused, s.context, s.rsc, s.a_parts, s.b_parts = refuse, &r, g.n, FN_PARTS, FN_PARTS
     for chunk in range(ceil_div(u.pixels, PACKED)):
         p = u.first + chunk * PACKED
         depth = min(PACKED, end - p)
         s.steps, s.load = ceil_div(depth, FN_PARTS_STEP), p > u.first
         run.x, run.y, run.count = x + p * g.K, dy + p * g.n, depth
-        w.by_parts.pack(rows, depth, x + p * g.K, 1, g.K, False, panels)
+        w.by_parts.pack(rows, depth, x + p * g.K, 1, g.K, False, FN_PARTS, panels)
         for piece in range(ceil_div(last - first, PACKED)):
             column = first + piece * PACKED
             s.columns = min(PACKED, last - column)
-            w.by_parts.pack(s.columns, depth, dy + p * g.n + column, 1, g.n, True, of_dy)
+            w.by_parts.pack(s.columns, depth, dy + p * g.n + column, 1, g.n, True, FN_PARTS, of_dy)
             s.b = of_dy
             w.by_parts.begin()
             for pair in range(ceil_div(rows, PAIR)):
