@@ -212,7 +212,7 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
         p.turned = cycles(&turned, p.kernels.lanes, True) < cycles(g, p.kernels.lanes, False)
         if p.turned:
             g[0] = turned
-    cdef int64_t strip = p.kernels.columns_for(g.M if g.M > 3 else 4)
+    cdef int64_t strip = p.kernels.columns_for(4)
     cdef bint many_rows = g.M > unpacked_rows(p)
     p.turn_c = g.csC != 1
     p.strip = strip_of(p)
@@ -283,7 +283,7 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
         wanted = min(wanted, max(threads, g.N // FAR_COLUMNS))
     if wanted < 2:
         return
-    cdef int64_t unit = p.kernels.columns_for(g.M)
+    cdef int64_t unit = p.kernels.columns_for(4 if p.pack_b or g.packed else g.M)
     cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24), spare
     if p.pack_a or (g.K <= SHORT and g.csC == 1):       # rows of A are turned once; rows of C are written whole
         down = min(wanted, down)
