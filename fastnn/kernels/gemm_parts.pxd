@@ -1,7 +1,8 @@
 """Float32 products by three parts of bfloat16, where the machine has units for that (csrc/parts.h): blocks, packing and threads.
 
-C is cut along its longer side into tasks, a thread packs its own operand for each of them.  The other operand, the smaller one, is packed by
-each thread for itself if it stays near, else by all together before.  No bit depends on the cut.  docs/gemm.md gives the reasons for the numbers below.
+C is cut along its longer side into tasks, a thread packs its own operand for each of them.  The other operand, the smaller one, is
+packed by each thread for itself if it stays near, else by all together before.  No bit depends on the cut.  docs/gemm.md gives the
+reasons for the numbers below.
 """
 from libc.stdint cimport int64_t
 
