@@ -39,7 +39,8 @@ METHOD = """\
 * A side does what its user would write: on its own layout of weights and activations, results in new memory, gradients off where none are
   wanted. torch is eager unless it says torch.compile; optimizers have their default form.
 * The bound is the time of the arithmetic at the multiply-add peak plus that of a copy that moves as many bytes; Winograd's algorithm
-  and products by parts on matrix units (the set amx, docs/gemm.md) can pass it, so with amx no ratio is called beyond it. The copy lies in the same caches as the case: for a million elements in the third level, several times as fast as memory.
+  and products by parts on matrix units (the set amx, docs/gemm.md) can pass it, so with amx no ratio is called beyond it. The copy lies in
+  the same caches as the case: for a million elements in the third level, several times as fast as memory.
   Bars that name the memory's bandwidth are held against that of a copy larger than all caches, NumPy's or ours, the faster of the two.
 * Pooling of maps larger than the caches is held against a bare loop in C (`bench/lab/bare.c`) that reads as many bytes and writes as many
   past the caches, fetched ahead, in one, two or four streams per thread, whichever is fastest; it is a side as any other. A copy will not
