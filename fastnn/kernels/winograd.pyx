@@ -21,6 +21,7 @@ cdef enum:
     ROWS = 96                   # tiles of one product
     CHANNELS = 128              # rows of weights transformed at a time
     TILES = 8                   # tiles transformed at a time
+    FAR_BYTES = 4194304         # of weights that no second-level cache holds: they arrive more slowly than a few tiles use them
 
 cdef struct Work:
     Gather g
@@ -97,7 +98,8 @@ cdef bint pays(const Gather* g, double product, double weights, double transform
 cdef bint worth_winograd(const Gather* g, bint allowed) noexcept nogil:
     if not allowed or not can_winograd(g):
         return False
-    return pays(g, 1.2, 150.0, 250.0) if fits_fused(g) else pays(g, 1.3, 600.0, 600.0)
+    cdef double weights = 300.0 if 9 * g.K * g.n * g.element > FAR_BYTES else 150.0
+    return pays(g, 1.2, weights, 250.0) if fits_fused(g) else pays(g, 1.3, 600.0, 600.0)
 
 
 cdef bint worth_winograd_weight(const Gather* g, bint allowed) noexcept nogil:
