@@ -114,7 +114,8 @@ cdef void product(const Backward* l, const Product* p, const Coming* coming) noe
 
 cdef void piece(const Backward* l, const Product* p, int64_t panel, int64_t k, int64_t depth, const Coming* coming) noexcept nogil:
     """`depth` rows of a panel, from row k on, and meanwhile something is brought near."""
-    cdef int64_t e = l.s.element, n = min(l.width, p.N - panel * l.width), row = l.width * e, next = panel - 1 if p.back else panel + 1, i, first
+    cdef int64_t e = l.s.element, n = min(l.width, p.N - panel * l.width), row = l.width * e
+    cdef int64_t next = panel - 1 if p.back else panel + 1, i, first
     cdef const char* here = p.panels + (panel * p.K + k) * row
     cdef char* c = p.c + (panel - p.first) * row
     cdef const char* a = p.a + k * e
@@ -265,7 +266,8 @@ cdef void from_before(const Sequence* s, Walk* w) noexcept nogil:
         w.before = w.base - rows_at(s, w.t - 1)
 
 
-cdef void begin_states(char* rows, int64_t columns, const char* last, int64_t width, int64_t first, int64_t count, int64_t e) noexcept nogil:
+cdef void begin_states(char* rows, int64_t columns, const char* last, int64_t width, int64_t first, int64_t count,
+                       int64_t e) noexcept nogil:
     """`count` rows: columns from `first` on of the gradient of the last states, or 0."""
     cdef int64_t b
     for b in range(count):
@@ -275,7 +277,8 @@ cdef void begin_states(char* rows, int64_t columns, const char* last, int64_t wi
             memcpy(rows + b * columns * e, last + (b * width + first) * e, columns * e)
 
 
-cdef void end_states(const char* rows, int64_t columns, char* states, int64_t width, int64_t first, int64_t count, int64_t e) noexcept nogil:
+cdef void end_states(const char* rows, int64_t columns, char* states, int64_t width, int64_t first, int64_t count,
+                     int64_t e) noexcept nogil:
     """The other way round."""
     cdef int64_t b
     for b in range(count):
