@@ -12,6 +12,8 @@ typedef struct fn_gemm_strip {
     const void *b;              /* vector operand: rows contiguous */
     int64_t rsb, csb;           /* csb is 1 but for dot_strip, where rsb is */
     int padded;                 /* rows of b are zeros up to a whole vector */
+    void *copy;                 /* where the first tile puts the rows of b that it reads, without gaps, for the other tiles, or NULL */
+    int copied;                 /* they are there already */
     const void *next;           /* the b of the strip to follow (rsb apart), fetched meanwhile, or NULL */
     const void *beside[5];      /* `besides` arrays of `span` elements that are wanted when the strip is done: fetched meanwhile as well */
     int besides;

@@ -7,8 +7,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastnn.kernels.gemm_parts cimport Parts, cycles_by_parts, may_suit_parts, own_bytes, run_parts, shared_bytes, suits_parts
 from fastnn.kernels.gemm_plan cimport (
-    DEEP_PANEL, KC, MC, NC, PAD, Plan, ceil_div, fn_gemm_strip, fn_gemm_table, make_plan, packed_a_bytes, packed_b_bytes, plan_and_cut,
-    round_up, tables)
+    DEEP_PANEL, KC, MC, NC, PAD, Plan, ceil_div, fn_gemm_strip, fn_gemm_table, has_wide_strips, make_plan, packed_a_bytes, packed_b_bytes,
+    plan_and_cut, round_up, tables)
 from fastnn.kernels.native cimport FN_MEMO, declare, fn_call, fn_kernel, parallel, table, threads_for, threads_now
 
 
@@ -25,10 +25,11 @@ cdef void through_scratch(const Plan* p, fn_gemm_strip* s, char* c, bint first, 
 cdef const void* following(const Plan* p, int64_t k, int64_t column, int64_t first, int64_t end) noexcept nogil:
     """Where B is read after the strip at `column`, rows `k` on, of a block's columns `first` to `end`; NULL if it is near or unknown.
 
-    Of more than MC rows only the last chunk is followed by this one; the others fetch too early.
+    Of more than MC rows only the last chunk is followed by this one; the others fetch too early.  Narrow strips that are copied do
+    without: counting the lines would cost their tiles more.
     """
     cdef const gemm_args* g = &p.g
-    if p.pack_b or not p.fetch:
+    if p.pack_b or not p.fetch or (p.copy_b and not has_wide_strips(p)):
         return NULL
     column += p.width
     if column >= end:
@@ -67,6 +68,7 @@ cdef void multiply(const Plan* p, fn_gemm_strip* s, int64_t row, int64_t rows, i
             s.b = <const char*>g.B + (s.column * g.K + k * p.width) * e
         else:
             s.b = <const char*>g.B + (k * g.rsB + s.column * g.csB) * e
+        s.copy = scratch + (0 if p.nc == p.width else w * s.K * e) if p.copy_b and s.n == p.width else NULL
         s.next = following(p, k, s.column, column, column + columns)
         if g.bias != NULL and p.turned:
             s.row_bias = <const char*>g.bias + row * e if last else NULL
@@ -122,6 +124,7 @@ cdef void run_block(const Plan* p, int64_t row, int64_t rows, int64_t column, in
                                    g.rsB, g.csB, scratch + w * s.K * e, p.width)
                     p.kernels.pad(s.K, min(p.width, nc - w), scratch + w * s.K * e, p.width)
             for down in range(ceil_div(rows, MC)):
+                s.copied = down > 0
                 multiply(p, &s, row + down * MC, min(MC, rows - down * MC), j, nc, k, scratch, left)
 
 

@@ -20,6 +20,8 @@ cdef extern from "fastnn.h" nogil:
         int64_t rsb
         int64_t csb
         int padded
+        void* copy
+        int copied
         const void* next
         const void* beside[5]
         int besides
@@ -64,9 +66,11 @@ cdef enum:
     LONG_PANEL = 1 << 19        # bytes of a panel of B that many rows of A pass by, fetched a tile ahead from the third level
     DEEP_PANEL = 1 << 19        # bytes of a panel of B where C has to be turned after each
     PAD = 16                    # elements between rows of packed A: breaks up power-of-two strides
-    # up to so many rows, looking again and again at B costs less than a copy of it, once whole lines are read in either case
-    NO_PACK_ROWS = 96
-    NO_PACK_ROWS_WIDE = 512     # of wide strips
+    # B in rows, and more rows of A than this: what the first tile reads of a strip of B is copied for the others,
+    COPY_ROWS = 96
+    COPY_ROWS_WIDE = 512        # of wide strips, whose rows are whole lines in either case,
+    COPY_ROWS_FAR = 64          # but for lines split in two, and rows of B so far apart that a page holds one or two:
+    COPY_STRIDE = 1 << 11       # few sets of the first level for all of a strip, and nothing for prefetchers to follow
     LARGE = 1 << 20
     NEAR = 1 << 17              # bytes of a B that hardly leaves the second level
     SHORT = 16                   # a K this short is bound by the writing of C: whole rows (as in micro/gemm.inc)
@@ -95,7 +99,7 @@ cdef struct Plan:
     int64_t nc
     bint pack_a
     bint pack_b
-    bint pack_for_rows          # B could be used where it lies, but for the many rows
+    bint copy_b                 # B is used where it lies, and copied meanwhile for the rows below
     bint fetch                  # B may be far away
     bint far                    # and matters, to so few rows
     bint rows_ahead             # A may be, and passes by whole rows
@@ -134,13 +138,16 @@ cdef inline bint has_wide_strips(const Plan* p) noexcept nogil:
     return p.kernels.columns_for(4) * p.element >= 256
 
 
-cdef inline int64_t unpacked_rows(const Plan* p) noexcept nogil:
-    """Up to so many rows B is used where it lies."""
-    return NO_PACK_ROWS_WIDE if has_wide_strips(p) else NO_PACK_ROWS
+cdef inline bint worth_copying(const Plan* p, int64_t rows) noexcept nogil:
+    """Are so many rows of A better off with a copy of each strip of B, whose rows lie apart?"""
+    cdef int64_t stride = p.g.rsB * p.element
+    if not has_wide_strips(p):
+        return rows > COPY_ROWS
+    return rows > COPY_ROWS_WIDE or (rows >= COPY_ROWS_FAR and (stride >= COPY_STRIDE or stride % 64 != 0))
 
 
 cdef inline int64_t packed_b_bytes(const Plan* p) noexcept nogil:
-    return round_up(p.kc * min(p.nc, round_up(p.g.N, p.width)) * p.element, 64) if p.pack_b else 0
+    return round_up(p.kc * min(p.nc, round_up(p.g.N, p.width)) * p.element, 64) if p.pack_b or p.copy_b else 0
 
 
 cdef inline int64_t packed_a_bytes(const Plan* p) noexcept nogil:
@@ -213,14 +220,12 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
         if p.turned:
             g[0] = turned
     cdef int64_t strip = p.kernels.columns_for(4)
-    cdef bint many_rows = g.M > unpacked_rows(p)
     p.turn_c = g.csC != 1
     p.strip = strip_of(p)
     p.pack_b = not g.packed and p.strip == p.kernels.strip and (
         g.csB != 1 or (g.N % p.kernels.lanes != 0 and not p.kernels.masked_tails))
-    p.pack_for_rows = (not (p.pack_b or g.packed) and p.strip == p.kernels.strip and many_rows and g.K > SHORT
-                       and g.rsB > 2 * strip)
-    p.pack_b = p.pack_b or p.pack_for_rows
+    p.copy_b = (not (p.pack_b or g.packed) and p.strip == p.kernels.strip and g.K > SHORT and g.N >= strip and g.rsB > 2 * strip
+                and worth_copying(p, g.M))
     p.pack_a = g.csA != 1 and (p.strip == p.kernels.dot_strip or (
         g.M > 1 and g.K > 2 * SHORT and g.csA * p.element > 256 and g.N > 2 * strip))
     cdef bint whole_rows = p.strip == p.kernels.row_strip or p.strip == p.kernels.dot_strip
@@ -234,7 +239,7 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
     p.kc = g.K
     if p.pack_b and g.M <= 12 and not p.turn_c:
         p.kc = KC_FEW
-    elif p.pack_a or p.pack_b or g.packed or many_rows or large:
+    elif p.pack_a or p.pack_b or p.copy_b or g.packed or large:
         p.kc = even_depth(g.K, KC_FAR if p.far else KC)
     if whole_rows:
         p.kc = max(KC_DOTS, DOT_BYTES // (max(1, g.M) * p.element)) if p.strip == p.kernels.dot_strip else g.K
@@ -248,11 +253,12 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
     p.nc = NC if g.M > MC or p.pack_a else round_up(g.N, p.width) if large else p.width
     p.nc = max(p.nc, p.width)
     p.rows_ahead = False
-    if many_rows and p.kc < g.K and p.pack_b and not (p.pack_a or p.turn_c) and has_wide_strips(p):
-        # a strip down all of k: C is written once, and A comes from the third level for every strip
+    cdef bint long_strips = g.M > MC or not large if p.copy_b else p.pack_b and g.M > COPY_ROWS_WIDE
+    if long_strips and not (p.pack_a or p.turn_c) and has_wide_strips(p):
+        # down all of k: C is written once, and of many rows A comes from the third level for every strip
         p.kc = ceil_div(g.K, ceil_div(g.K, LONG_PANEL // (p.width * p.element)))
         p.nc = p.width
-        p.rows_ahead = g.csA == 1 and g.rsA == p.kc
+        p.rows_ahead = g.M * g.K * p.element > LARGE and g.csA == 1 and g.rsA == p.kc
     p.keep_c = p.turn_c and p.nc == p.width and g.M <= MC
     if p.turn_c and p.pack_b and not (p.pack_a or p.keep_c) and g.K > p.kc:     # C is turned there and back for every stretch of k
         p.kc = ceil_div(g.K, ceil_div(g.K, max(p.kc, DEEP_PANEL // (min(p.nc, round_up(g.N, p.width)) * p.element))))
@@ -301,8 +307,8 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
         down -= down % 2                # as many blocks for one thread as for the other
     p.block_rows = ceil_div(g.M, down)
     p.blocks = p.blocks_across * ceil_div(g.M, p.block_rows)
-    if p.pack_for_rows and p.block_rows <= min(MC, unpacked_rows(p)):
-        p.pack_b = p.rows_ahead = False
+    if p.copy_b and not worth_copying(p, p.block_rows):
+        p.copy_b = p.rows_ahead = False
     # a share of rows reads all of B, one of columns all of A, and C leaves for the cores that will read its rows
     p.by_columns = not (p.turned or p.pack_a) and g.K * g.N > g.M * (g.K + g.N)
 
