@@ -299,7 +299,7 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
         p.block_columns = ceil_div(strips, min(strips, wanted)) * unit
         p.blocks_across = ceil_div(g.N, p.block_columns)
         down = min(max(1, wanted // p.blocks_across), down)
-        if p.pack_b:
+        if p.pack_b or p.copy_b:
             # two blocks for a thread, in case one comes late, unless that leaves a panel with few rows to serve
             spare = 2 if threads * PANEL_ROWS <= p.blocks_across * g.M else 1
             down = min(down, max(g.M // PANEL_ROWS, ceil_div(spare * threads, p.blocks_across)))
