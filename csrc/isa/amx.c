@@ -157,7 +157,7 @@ static void end(void) { _tile_release(); }
 /* Tiles 0 to 3 are sums, 4 and 5 rows of A, 6 and 7 columns of B.  The six products come in one order, whatever the number of panels:
  * sums do not depend on what is beside them. */
 #define PART(p) ((p - 1) * FN_PARTS_TILE)
-#define LOAD(tile, other, from, p, panels)                       \
+#define LOAD(tile, other, from, p, panels)                \
     _tile_loadd(tile, from + PART(p), 64);                \
     if (panels > 1) _tile_loadd(other, from + apart + PART(p), 64);
 #define LOAD_A(p) LOAD(4, 5, a, p, rows)
@@ -177,7 +177,8 @@ INLINE void fetch_tile(const char *from) {
 }
 
 /* Up to two panels by two: 32 x 32 sums, rows 32 apart.  With each step come `lines` from `ahead` to the second level. */
-INLINE void sums_of(const fn_parts_block *s, const char *b, const int rows, const int columns, const char *ahead, int64_t lines, float *sums) {
+INLINE void sums_of(const fn_parts_block *s, const char *b, const int rows, const int columns, const char *ahead, int64_t lines,
+                    float *sums) {
     const int64_t steps = s->steps, apart = steps * STEP_BYTES;
     const int a_more = s->a_parts > 1, b_more = s->b_parts > 1;
     const char *a = s->a;

@@ -6,8 +6,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from fastnn.kernels.gemm_parts cimport Parts, cycles_by_parts, may_suit_parts, own_bytes, run_parts, shared_bytes, suits_parts
+from fastnn.kernels.gemm_args cimport ceil_div
 from fastnn.kernels.gemm_plan cimport (
-    DEEP_PANEL, KC, MC, NC, PAD, Plan, ceil_div, fn_gemm_strip, fn_gemm_table, has_wide_strips, make_plan, packed_a_bytes, packed_b_bytes,
+    DEEP_PANEL, KC, MC, NC, PAD, Plan, fn_gemm_strip, fn_gemm_table, has_wide_strips, make_plan, packed_a_bytes, packed_b_bytes,
     plan_and_cut, round_up, tables)
 from fastnn.kernels.native cimport FN_MEMO, declare, fn_call, fn_kernel, parallel, table, threads_for, threads_now
 

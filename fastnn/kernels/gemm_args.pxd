@@ -41,3 +41,17 @@ ctypedef struct gemm_args:
     gemm_finish finish          # or NULL
     void* context
     const gemm_after* after     # or NULL
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline void transposed(const gemm_args* g, gemm_args* t) noexcept nogil:
+    """C^T = B^T A^T: the same chains, so the same bits."""
+    t[0] = g[0]
+    t.M, t.N = g.N, g.M
+    t.A, t.rsA, t.csA = g.B, g.csB, g.rsB
+    t.B, t.rsB, t.csB = g.A, g.csA, g.rsA
+    t.short_a, t.short_b = g.short_b, g.short_a
+    t.rsC, t.csC = g.csC, g.rsC

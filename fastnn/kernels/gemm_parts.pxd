@@ -6,7 +6,7 @@ reasons for the numbers below.
 """
 from libc.stdint cimport int64_t
 
-from fastnn.kernels.gemm_args cimport gemm_args
+from fastnn.kernels.gemm_args cimport ceil_div, gemm_args, transposed
 from fastnn.kernels.native cimport parallel, table
 
 cdef extern from "fastnn.h" nogil:
@@ -90,26 +90,22 @@ cdef struct Refusal:            # where a block of C is
     void* scratch
 
 
-cdef inline int64_t cut_in(int64_t a, int64_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
 cdef inline int64_t pair_bytes(int64_t steps) noexcept nogil:
     return 2 * steps * FN_PARTS * FN_PARTS_TILE
 
 
 cdef inline int64_t passes_of(int64_t K) noexcept nogil:
-    return cut_in(cut_in(K, FN_PARTS_STEP), STEPS)
+    return ceil_div(ceil_div(K, FN_PARTS_STEP), STEPS)
 
 
 cdef inline int64_t depth_of_pass(int64_t K) noexcept nogil:
     """Whole steps, but for the last pass."""
-    return cut_in(cut_in(K, FN_PARTS_STEP), passes_of(K)) * FN_PARTS_STEP
+    return ceil_div(ceil_div(K, FN_PARTS_STEP), passes_of(K)) * FN_PARTS_STEP
 
 
 cdef inline int64_t most_steps(int64_t K) noexcept nogil:
     """Of a pass, for scratch that serves any smaller K as well."""
-    return min(cut_in(K, FN_PARTS_STEP), STEPS)
+    return min(ceil_div(K, FN_PARTS_STEP), STEPS)
 
 
 cdef inline bint may_suit_parts(int dtype, const gemm_args* g) noexcept nogil:
@@ -125,7 +121,7 @@ cdef inline double packing(double count, int64_t K, bint as_it_lies) noexcept no
 
 
 cdef inline double cycles_by_parts(const gemm_args* g) noexcept nogil:
-    cdef double products = PARTS_CYCLES * g.K * PAIR * PAIR * cut_in(g.M, PAIR) * cut_in(g.N, PAIR), elements = <double>g.M * g.N
+    cdef double products = PARTS_CYCLES * g.K * PAIR * PAIR * ceil_div(g.M, PAIR) * ceil_div(g.N, PAIR), elements = <double>g.M * g.N
     if g.short_a or g.short_b:
         products *= BOTH_SHORT_SHARE if g.short_a and g.short_b else SHORT_SHARE
     return (BEGIN_CYCLES + products + packing(g.M, g.K, (g.csA == 1) == (g.csC == 1)) + packing(g.N, g.K, (g.csB != 1) != (g.csC == 1))
@@ -143,7 +139,7 @@ cdef inline int parts_of(bint short_operand) noexcept nogil:
 
 cdef inline int64_t other_bytes(const gemm_args* g) noexcept nogil:
     """Of the panels of the operand that is not cut."""
-    return cut_in(min(g.M, g.N), PAIR) * pair_bytes(most_steps(g.K))
+    return ceil_div(min(g.M, g.N), PAIR) * pair_bytes(most_steps(g.K))
 
 
 cdef inline int64_t shared_bytes(const gemm_args* g) noexcept nogil:
@@ -195,14 +191,9 @@ cdef inline void refuse(void* context, int64_t column, int64_t columns) noexcept
     if last and whole.bias != NULL:
         g.bias = <const float*>whole.bias + (r.row if p.turned else column)
     if p.turned:                # a bias is of the columns of the product as it was asked for
-        t = g
-        t.M, t.N = g.N, g.M
-        t.A, t.rsA, t.csA = g.B, g.csB, g.rsB
-        t.B, t.rsB, t.csB = g.A, g.csA, g.rsA
-        t.rsC, t.csC = g.csC, g.rsC
-        p.ordinary(&t, r.scratch)
-    else:
-        p.ordinary(&g, r.scratch)
+        transposed(&g, &t)
+        g = t
+    p.ordinary(&g, r.scratch)
 
 
 cdef inline void task(void* context, int64_t index, int worker) noexcept nogil:
@@ -247,7 +238,7 @@ cdef inline void run_parts(Parts* p, int threads, char* scratch) noexcept nogil:
     cdef int64_t depth = depth_of_pass(g.K), most, number, worker
     p.kernels = (<const parts_tables*>table).parts
     p.by_rows = g.M > g.N
-    p.pairs, p.own_pairs = cut_in(min(g.M, g.N), PAIR), cut_in(max(g.M, g.N), PAIR)
+    p.pairs, p.own_pairs = ceil_div(min(g.M, g.N), PAIR), ceil_div(max(g.M, g.N), PAIR)
     p.apart, p.shared, p.own = shared_bytes(g) == 0, scratch, scratch + shared_bytes(g)
     p.own_bytes, p.spare_bytes = own_bytes(g), spare_bytes(g)
     for worker in range(threads):
@@ -255,10 +246,10 @@ cdef inline void run_parts(Parts* p, int threads, char* scratch) noexcept nogil:
     for number in range(passes_of(g.K)):
         p.k = number * depth
         p.depth = min(depth, g.K - p.k)
-        p.steps = cut_in(p.depth, FN_PARTS_STEP)
+        p.steps = ceil_div(p.depth, FN_PARTS_STEP)
         most = max(1, NEAR_PANELS // (2 if p.apart else 1) // pair_bytes(p.steps))
         # as few tasks as hold their operand near, in equal shares of every thread
-        p.tasks = min(p.own_pairs, cut_in(cut_in(p.own_pairs, most), threads) * threads)
+        p.tasks = min(p.own_pairs, ceil_div(ceil_div(p.own_pairs, most), threads) * threads)
         if not p.apart:
-            parallel(cut_in(p.pairs, PACKED_TOGETHER), threads, pack_shared, p)
+            parallel(ceil_div(p.pairs, PACKED_TOGETHER), threads, pack_shared, p)
         parallel(p.tasks, threads, task, p)

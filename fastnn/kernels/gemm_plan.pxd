@@ -4,7 +4,7 @@ docs/gemm.md gives the reasons for the numbers below.
 """
 from libc.stdint cimport int64_t
 
-from fastnn.kernels.gemm_args cimport gemm_args, gemm_finish
+from fastnn.kernels.gemm_args cimport ceil_div, gemm_args, gemm_finish, transposed
 from fastnn.kernels.gemm_parts cimport own_bytes, shared_bytes, suits_parts
 from fastnn.kernels.native cimport table
 
@@ -120,10 +120,6 @@ cdef struct Plan:
     char* scratch
 
 
-cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
 cdef inline int64_t round_up(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b * b
 
@@ -177,16 +173,6 @@ cdef inline bint prefers_dots(const gemm_args* g, int64_t lanes, bint turned) no
     if g.packed or g.csB == 1 or g.rsB != 1 or g.M > (1 if turned else DOT_ROWS):
         return False
     return M * N * (ceil_div(g.K, lanes) + SUM) < M * K * ceil_div(g.N, lanes) + K * N * TURN / lanes
-
-
-cdef inline void transposed(const gemm_args* g, gemm_args* t) noexcept nogil:
-    """C^T = B^T A^T: the same chains, so the same bits."""
-    t[0] = g[0]
-    t.M, t.N = g.N, g.M
-    t.A, t.rsA, t.csA = g.B, g.csB, g.rsB
-    t.B, t.rsB, t.csB = g.A, g.csA, g.rsA
-    t.short_a, t.short_b = g.short_b, g.short_a
-    t.rsC, t.csC = g.csC, g.rsC
 
 
 cdef inline strip_function strip_of(const Plan* p) noexcept nogil:
