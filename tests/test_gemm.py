@@ -45,7 +45,7 @@ def close(got, a, b, want=None, bias=None):
     """Within the forward error bound of a sum of k products."""
     a, b = a.astype("f8"), b.astype("f8")
     want = a @ b if want is None else want
-    bound = (a.shape[1] + 2) * np.finfo(got.dtype).eps * (np.abs(a) @ np.abs(b) + np.abs(want) + 1e-30)
+    bound = (a.shape[1] + 2) * np.finfo(got.dtype).eps * (np.abs(a) @ np.abs(b) + np.abs(want) + np.finfo(got.dtype).tiny)
     assert np.all(np.abs(got - want) <= bound), np.max(np.abs(got - want) / bound)
 
 
