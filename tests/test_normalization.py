@@ -219,3 +219,11 @@ def test_group_norm_threads_give_the_same_bits(N, inner, C, groups, last):
         results.append((y, dx, mean, rstd, dw, db))
     for a, b in zip(*results):
         assert np.array_equal(a, b) and not np.isnan(a).any()
+
+
+def test_eval_gradient_refuses_changed_statistics():
+    layer, x = fastnn.nn.BatchNorm1d(3).eval(), fastnn.ones(4, 3, requires_grad=True)
+    y = layer(x)
+    layer.train()(fastnn.ones(4, 3))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

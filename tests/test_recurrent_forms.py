@@ -148,3 +148,41 @@ def test_backward_twice(kind):
         found.append([t.grad.numpy().copy() for t in (x, *layer.parameters())])
     for a, b in zip(*found):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["output", "input", "weight_ih_l0", "weight_hh_l0", "h0"])
+def test_what_backward_reads_may_not_change_before(kind, what):
+    layer, x, states = make(kind), fn.from_numpy(drawn(6, 4, 5)), [fn.from_numpy(s) for s in states_for(make(kind), 4)]
+    output, _ = layer(x, pair(states))
+    with fn.no_grad():
+        {"output": output, "input": x, "h0": states[0], **dict(layer.named_parameters())}[what].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_backward_does_not_read_may_change(kind):
+    layer, x = make(kind), fn.from_numpy(drawn(6, 4, 5))
+    found = []
+    for change in (False, True):
+        output, last = layer(x)
+        loss = output.sum() + as_tuple(last)[0].sum()
+        if change:
+            with fn.no_grad():
+                layer.bias_ih_l0.mul_(2)
+                as_tuple(last)[0].mul_(2)
+        layer.zero_grad()
+        loss.backward()
+        found.append(values(layer.weight_hh_l0.grad).copy())
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(4, 0, 5), (0, 4, 5)])
+def test_empty_batch_has_gradients(kind, shape):
+    layer = make(kind, num_layers=2, bidirectional=True, batch_first=shape[0] == 0)
+    x = fn.from_numpy(np.zeros(shape, np.float32)).requires_grad_()
+    output, last = layer(x)
+    (output.sum() + as_tuple(last)[0].sum()).backward()
+    assert tuple(x.grad.shape) == shape and all(not values(p.grad).any() for p in layer.parameters())

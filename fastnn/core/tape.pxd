@@ -45,6 +45,7 @@ cdef class Leaf(Node):
     cdef int accumulate(self, np.ndarray grad, bint fresh) except -1
 
 cdef int check_saved(Node node) except -1               # raises where what the rule needs is gone or was changed
+cdef object changed(Node node)                          # the error of the latter
 cdef bint checks_nan() noexcept                         # does a run look for NaN (autograd.detect_anomaly)?
 cdef int check_nan(Node node, object found) except -1   # raises where there is one in what a rule gave
 

@@ -155,10 +155,13 @@ cdef int check_saved(Node node) except -1:
     if ((node.watched_a is not None and node.watched_a.version != node.seen_a)
             or (node.watched_b is not None and node.watched_b.version != node.seen_b)
             or (node.watched_c is not None and node.watched_c.version != node.seen_c)):
-        raise RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"{node.name} saved a tensor that was changed afterwards")
+        raise changed(node)
     return 0
+
+
+cdef object changed(Node node):
+    return RuntimeError("one of the variables needed for gradient computation has been modified by an inplace operation: "
+                        f"{node.name} saved a tensor that was changed afterwards")
 
 
 cdef bint anomaly = False

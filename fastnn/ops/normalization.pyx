@@ -11,7 +11,7 @@ from fastnn.core.backward cimport by_formula
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.storage cimport Storage, empty_1d, empty_like, zeros_like
 from fastnn.core.tape cimport Node
-from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
+from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, save_c, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport check_real, check_same_dtype, optional
 from fastnn.ops.channels cimport channels_last, is_channels_last
@@ -204,6 +204,8 @@ cdef Tensor batch_norm_tensor(Tensor x, Tensor running_mean, Tensor running_var,
     save_a(node, x)
     if weight is not None:
         save_b(node, weight)
+    if not training:
+        save_c(node, running_mean)      # which changes together with the variance
     node.a, node.b, node.c, node.d = a, w, mean, spread
     return attach(y, node, x, weight, bias)
 

@@ -11,8 +11,8 @@ import fastnn.kernels.recurrent_gradient  # no-cython-lint
 import fastnn.kernels.recurrent_weights  # no-cython-lint
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
-from fastnn.core.storage cimport empty, empty_1d, empty_2d
-from fastnn.core.tape cimport Node
+from fastnn.core.storage cimport Storage, empty, empty_1d, empty_2d
+from fastnn.core.tape cimport Node, changed
 from fastnn.core.tensor cimport Tensor, attach_outputs, grad_enabled, wants, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.layout cimport contiguous
@@ -43,6 +43,15 @@ cdef class Layer:
     cdef np.ndarray x, out, h0, c0
     cdef list weights           # per direction: [w_ih, w_hh, b_ih, b_hh, w_hr], None where absent
     cdef list gates, states, unprojected
+    cdef list watched, seen     # the memory of what backward reads, and its versions
+
+    cdef int watch(self, Tensor t) except -1:
+        cdef Storage storage
+        if t is not None:
+            storage = t.storage()
+            self.watched.append(storage)
+            self.seen.append(storage.version)
+        return 0
 
 
 cdef dict zero_blocks = {}
@@ -237,9 +246,12 @@ cdef class RecurrentBackward(Node):
         cdef np.npy_intp[3] shape
         cdef np.ndarray dout, dhn, dcn, dh0 = None, dc0 = None, dx = None
         cdef list weight_grads = []
+        for storage, version in zip(layer.watched, layer.seen):
+            if (<Storage>storage).version != <long>version:
+                raise changed(self)
         dout = None if grads[0] is None else contiguous(grads[0])
         if dout is not None:
-            dout = (<object>dout).reshape(layer.rows, -1)
+            dout = as_rows(dout, layer.rows, layer.directions * layer.P)
         dhn = None if grads[1] is None else contiguous(grads[1])
         dcn = None if layer.kind != LSTM or grads[2] is None else contiguous(grads[2])
         shape[0], shape[1], shape[2] = layer.directions, layer.B, layer.P
@@ -318,7 +330,14 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     node = RecurrentBackward.__new__(RecurrentBackward)
     node.extra = layer
     node.a = (<object>x.array).shape
-    return attach_outputs(outputs, node, inputs)
+    cdef tuple attached = attach_outputs(outputs, node, inputs)
+    layer.watched, layer.seen = [], []
+    for t in (x, h0, c0, attached[0]):
+        layer.watch(t)
+    for direction in weights:
+        for i in (0, 1, 4):         # no gradient needs a bias
+            layer.watch((<list>direction)[i])
+    return attached
 
 
 def weights_of(parameters, list names):

@@ -77,6 +77,9 @@ def pack_padded_sequence(input: Tensor, lengths: Tensor | Sequence[int], batch_f
         For lengths that are not decreasing (enforce_sorted), zero or longer than the input.
     """
     counts = _lengths(lengths)
+    batch = input.shape[0 if batch_first else 1]
+    if len(counts) != batch:
+        raise RuntimeError(f"Expected `len(lengths)` to be equal to batch_size, but got {len(counts)} (batch_size={batch})")
     sorted_indices = None
     if not enforce_sorted:
         order = np.argsort(-counts, kind="stable")
@@ -86,8 +89,6 @@ def pack_padded_sequence(input: Tensor, lengths: Tensor | Sequence[int], batch_f
         input = input.transpose(0, 1)
     if input.shape[0] == 0 or input.shape[1] == 0:
         raise RuntimeError("Cannot pack empty tensors.")
-    if len(counts) != input.shape[1]:
-        raise RuntimeError(f"Expected `len(lengths)` to be equal to batch_size, but got {len(counts)} (batch_size={input.shape[1]})")
     if counts[-1] <= 0 or (counts <= 0).any():
         raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
     if (np.diff(counts) > 0).any():
