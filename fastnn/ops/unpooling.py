@@ -56,7 +56,8 @@ def max_unpool(input, indices, kernel_size, stride, padding, output_size, n):
     if outside.any():
         raise RuntimeError(f"Found an invalid max index: {places[outside][0]} (output volumes are of size "
                            f"{'x'.join(str(s) for s in size)})")
-    flat = places.reshape(*lead, -1)
+    taken = int(np.prod(places.shape[-n:]))
+    flat = places.reshape(*lead, taken)
 
     def scatter(a):
         y = np.zeros((*lead, pixels), a.dtype)
@@ -64,7 +65,7 @@ def max_unpool(input, indices, kernel_size, stride, padding, output_size, n):
         return y.reshape(*lead, *size)
 
     def rule(g):
-        return np.take_along_axis(g.reshape(*lead, -1), flat, -1).reshape(places.shape)
+        return np.take_along_axis(g.reshape(*lead, pixels), flat, -1).reshape(places.shape)
 
     return result("max_unpool", compute("max_unpool", scatter, x.array), rule, x)
 
