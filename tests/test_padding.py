@@ -48,10 +48,20 @@ def test_pad_by_a_value_and_crop():
     ((2, 3, 4, 5), dict(scale_factor=1.7, mode="bilinear", recompute_scale_factor=True)),
     ((2, 3, 6, 5), dict(scale_factor=(1.3, 0.6), mode="bicubic")), ((2, 3, 6, 5), dict(size=(9, 3), mode="bicubic", align_corners=True)),
     ((2, 3, 2, 4, 5), dict(size=(3, 5, 7), mode="trilinear")), ((2, 3, 7, 5), dict(size=(3, 2), mode="area")),
+    # axes that keep their size under a factor that is not 1 (else torch's gradient is not that of its values)
+    ((2, 3, 4), dict(scale_factor=1.2, mode="linear")), ((2, 3, 3, 4), dict(scale_factor=(1.2, 2.5), mode="bilinear")),
+    ((2, 3, 2, 3, 5), dict(scale_factor=1.3, mode="trilinear")), ((2, 3, 4), dict(size=4)),
     ((2, 3, 9, 11), dict(size=(4, 5), mode="bilinear", antialias=True)), ((2, 3, 9, 11), dict(size=(4, 5), mode="bicubic", antialias=True)),
 ])
 def test_interpolate(shape, options):
     compare(resize.interpolate, T.interpolate, shape, **options, tolerance=3e-6)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_antialias_leaves_axes_that_keep_their_size(mode):
+    x = np.random.RandomState(0).randn(2, 3, 3, 9)
+    options = dict(scale_factor=(1.19, 0.6), mode=mode, antialias=True)
+    np.testing.assert_allclose(resize.interpolate(from_array(x), **options).numpy(), T.interpolate(torch.tensor(x), **options).numpy())
 
 
 def test_interpolate_handbook_values():

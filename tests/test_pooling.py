@@ -201,3 +201,12 @@ def test_results_past_the_caches(kind, kernel, stride):
     mine = getattr(pooling, f"{kind}_pool2d")(from_array(x).permute(0, 3, 1, 2), kernel, stride).numpy()
     theirs = getattr(torch.nn.functional, f"{kind}_pool2d")(torch.from_numpy(x).permute(0, 3, 1, 2), kernel, stride).numpy()
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=0 if kind == "max" else 1e-6)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_unpool_of_an_empty_batch(rank):
+    x = leaf(np.zeros((0, 3) + (4,) * rank, np.float32))
+    pooled, places = getattr(pooling, f"max_pool{rank}d")(x, 2, return_indices=True)
+    y = getattr(unpooling, f"max_unpool{rank}d")(pooled, places, 2)
+    y.sum().backward()
+    assert y.shape == x.shape and x.grad.shape == x.shape

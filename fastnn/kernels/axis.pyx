@@ -11,6 +11,8 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_axis_table:
         void (*combine)(int64_t n, int64_t taps, const int64_t* place, const double* weight, const void* x, int64_t stride,
                         void* y) noexcept nogil
+        void (*along)(int64_t n, const int64_t* first, const int64_t* place, const double* weight, const void* x,
+                      void* y) noexcept nogil
     ctypedef struct tables "fn_table":
         const fn_axis_table* axis[2]
 
@@ -25,9 +27,17 @@ cdef struct Rows:
 cdef void body(void* context, int64_t block, int worker) noexcept nogil:
     cdef const Rows* r = <const Rows*>context
     cdef const fn_call* call = r.call
-    cdef int64_t source = call.size[1], target = call.size[2], inner = call.size[3], e = 8 if call.dtype == 1 else 4, row, n, j
+    cdef int64_t source = call.size[1], target = call.size[2], inner = call.size[3], e = 8 if call.dtype == 1 else 4, n, j, count
+    cdef int64_t row = block * r.rows, end = min(call.size[0] * target, row + r.rows)
     cdef const int64_t* first = <const int64_t*>call.slot[1]
-    for row in range(block * r.rows, min(call.size[0] * target, (block + 1) * r.rows)):
+    while inner == 1 and row < end:
+        n, j = row // target, row % target
+        count = min(end - row, target - j)
+        (<const tables*>table).axis[call.dtype].along(
+            count, first + j, <const int64_t*>call.slot[2], <const double*>call.slot[3], <const char*>call.slot[0] + n * source * e,
+            <char*>call.slot[4] + row * e)
+        row += count
+    for row in range(row, end):
         n, j = row // target, row % target
         (<const tables*>table).axis[call.dtype].combine(
             inner, first[j + 1] - first[j], <const int64_t*>call.slot[2] + first[j], <const double*>call.slot[3] + first[j],

@@ -1,6 +1,11 @@
-"""Sparse linear maps along the axes of a tensor, with gradient: a map is (first, place, weight), see kernels/axis.pyx."""
+"""Sparse linear maps along the axes of a tensor, with gradient.
+
+A map is a pair (rows, back): (first, place, weight) as kernels/axis.pyx has them, and the same of the transposed map, its gradient.
+"""
 cimport cython
 cimport numpy as np
+
+from functools import lru_cache
 
 import numpy as np
 
@@ -8,12 +13,12 @@ import fastnn.kernels.axis  # no-cython-lint: declares the kernel
 
 from fastnn.core.backward cimport by_adjoint
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
-from fastnn.core.storage cimport empty, is_dense
+from fastnn.core.storage cimport empty, empty_dense_like, is_dense
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport is_real
-from fastnn.ops.layout cimport contiguous
+from fastnn.ops.layout cimport contiguous, copy_into
 
 from fastnn.ops.promotion import computed_dtype
 
@@ -22,23 +27,33 @@ np.import_array()
 cdef const fn_kernel* AXIS_MAP = kernel_named("axis_map")
 
 
-def rows_of(place, weight):
+cdef enum:
+    KEPT = 64           # maps of each kind that are kept,
+    LONG = 16384        # of axes up to this: 64 maps of two taps take at most 60 MB
+
+
+def kept(make):
+    """`make(source, target, *how)` that remembers its maps: a compiled step has to find the same arrays again."""
+    find = lru_cache(KEPT)(make)
+
+    def map_of(source, target, *how):
+        return (find if source + target <= LONG else make)(source, target, *how)
+    return map_of
+
+
+def map_of_taps(int sources, place, weight):
     """A map from a fixed number of taps per target: place and weight of shape (targets, taps); place -1 is no tap."""
     place, weight = np.asarray(place, np.int64), np.asarray(weight, np.float64)
-    kept = place >= 0
+    taken = place >= 0
     first = np.zeros(len(place) + 1, np.int64)
-    np.cumsum(kept.sum(1), out=first[1:])
-    return first, np.ascontiguousarray(place[kept]), np.ascontiguousarray(np.broadcast_to(weight, place.shape)[kept])
-
-
-def transposed(rows, int sources):
-    """The map of the gradient; taps stay in the order of the targets."""
-    first, place, weight = rows
+    np.cumsum(taken.sum(1), out=first[1:])
+    weight = np.broadcast_to(weight, place.shape)[taken]
+    place = place[taken]
     targets = np.repeat(np.arange(len(first) - 1), np.diff(first))
-    order = np.argsort(place, kind="stable")
+    order = np.argsort(place, kind="stable")        # taps of the transposed map stay in the order of the targets
     back = np.zeros(sources + 1, np.int64)
     np.cumsum(np.bincount(place, minlength=sources), out=back[1:])
-    return back, np.ascontiguousarray(targets[order]), np.ascontiguousarray(weight[order])
+    return (first, place, weight), (back, targets[order], weight[order])
 
 
 cdef np.ndarray apply(np.ndarray x, int axis, rows):
@@ -95,7 +110,7 @@ cdef class AxisMapBackward(Node):
 cdef Tensor taken(Tensor x, list maps):
     """Integers: maps that only move elements, one tap each."""
     y = x.array
-    for axis, (_, place, _) in maps:
+    for axis, ((_, place, _), _) in maps:
         y = np.take(y, place, axis)
     return wrap(y if maps else y.copy())
 
@@ -111,12 +126,13 @@ def axis_maps(input, list maps):
     cdef list back = []
     cdef bint records = recording(x)
     cdef AxisMapBackward node
-    for axis, rows in maps:
+    for axis, (rows, transposed) in maps:
         if records:
-            back.insert(0, (axis, transposed(rows, np.PyArray_DIM(y, axis))))
+            back.insert(0, (axis, transposed))
         y = apply(y, axis, rows)
     if not maps:
-        y = (<object>y).copy()
+        y = empty_dense_like(y)
+        copy_into(y, x.array)
     if not records:
         return wrap(y)
     node = AxisMapBackward.__new__(AxisMapBackward)

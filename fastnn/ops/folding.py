@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.ops.host import compute, result, tensor_of
+from fastnn.core.tensor import from_array
+from fastnn.ops.copy import filled
+from fastnn.ops.host import result, tensor_of
+from fastnn.ops.padding import pad
 
 if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
@@ -41,10 +44,10 @@ def taps(kernel, dilation, stride, blocks):
 def columns_of(x, kernel, dilation, padding, stride, blocks):
     """(N, C, H, W) to (N, C kH kW, blocks)."""
     N, C = x.shape[:2]
-    wide = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
-    y = np.empty((N, C, *kernel, *blocks), x.dtype)
+    wide = pad(x, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else x
+    y = filled((N, C, *kernel, *blocks), x, None)
     for i, j, (rows, columns) in taps(kernel, dilation, stride, blocks):
-        y[:, :, i, j] = wide[:, :, rows, columns]
+        y[:, :, i, j].copy_(wide[:, :, rows, columns])
     return y.reshape(N, C * kernel[0] * kernel[1], blocks[0] * blocks[1])
 
 
@@ -52,10 +55,10 @@ def image_of(y, size, kernel, dilation, padding, stride, blocks):
     """The transposed map: overlapping patches add up."""
     N, C = y.shape[0], y.shape[1] // (kernel[0] * kernel[1])
     parts = y.reshape(N, C, *kernel, *blocks)
-    wide = np.zeros((N, C, size[0] + 2 * padding[0], size[1] + 2 * padding[1]), y.dtype)
+    wide = filled((N, C, size[0] + 2 * padding[0], size[1] + 2 * padding[1]), y, 0)
     for i, j, (rows, columns) in taps(kernel, dilation, stride, blocks):
-        wide[:, :, rows, columns] += parts[:, :, i, j]
-    return np.ascontiguousarray(wide[:, :, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]])
+        wide[:, :, rows, columns].add_(parts[:, :, i, j])
+    return wide[:, :, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]].contiguous()
 
 
 def unfold(input: Tensor, kernel_size: Dims, dilation: Dims = 1, padding: Dims = 0, stride: Dims = 1) -> Tensor:
@@ -85,14 +88,15 @@ def unfold(input: Tensor, kernel_size: Dims, dilation: Dims = 1, padding: Dims =
     batched = x.dim() == 4
 
     def forward(a):
-        y = columns_of(a if batched else a[None], kernel, dilation, padding, stride, blocks)
+        y = columns_of(from_array(a if batched else a[None]), kernel, dilation, padding, stride, blocks).array
         return y if batched else y[0]
 
     def rule(g):
-        dx = image_of(g if batched else g[None], size, kernel, dilation, padding, stride, blocks)
+        dx = image_of(from_array(g if batched else g[None]), size, kernel, dilation, padding, stride, blocks).array
         return dx if batched else dx[0]
 
-    return result("im2col", compute("unfold", forward, x.array), rule, x)
+    return result("im2col", forward(x.array), rule, x, kernels=True,
+                  adjoint=lambda t: unfold(t, kernel, dilation, padding, stride))
 
 
 def fold(input: Tensor, output_size: Dims, kernel_size: Dims, dilation: Dims = 1, padding: Dims = 0,
@@ -131,11 +135,12 @@ def fold(input: Tensor, output_size: Dims, kernel_size: Dims, dilation: Dims = 1
     batched = x.dim() == 3
 
     def forward(a):
-        y = image_of(a if batched else a[None], size, kernel, dilation, padding, stride, blocks)
+        y = image_of(from_array(a if batched else a[None]), size, kernel, dilation, padding, stride, blocks).array
         return y if batched else y[0]
 
     def rule(g):
-        dx = columns_of(g if batched else g[None], kernel, dilation, padding, stride, blocks)
+        dx = columns_of(from_array(g if batched else g[None]), kernel, dilation, padding, stride, blocks).array
         return dx if batched else dx[0]
 
-    return result("col2im", compute("fold", forward, x.array), rule, x)
+    return result("col2im", forward(x.array), rule, x, kernels=True,
+                  adjoint=lambda t: fold(t, size, kernel, dilation, padding, stride))

@@ -9,3 +9,4 @@ cdef class HostNode(Node):
     cdef str label
     cdef object rule
     cdef object formula, adjoint        # for gradients of gradients: see `result`
+    cdef bint kernels                   # the rule is made of kernel calls

@@ -26,7 +26,7 @@ np.import_array()
 cdef class HostNode(Node):
 
     cdef object backward(self, np.ndarray grad):
-        return as_arrays(host_call(self.label, self.rule, (grad,)))
+        return self.rule(grad) if self.kernels else as_arrays(host_call(self.label, self.rule, (grad,)))
 
     cdef object backward_many(self, list grads):
         return as_arrays(host_call(self.label, self.rule, tuple(grads)))
@@ -92,12 +92,12 @@ def compute(str name, function, *inputs):
     return np.asarray(host_call(name, function, inputs))
 
 
-def result(str name, array, rule, *inputs, saved=(), formula=None, adjoint=None):
+def result(str name, array, rule, *inputs, saved=(), formula=None, adjoint=None, bint kernels=False):
     """The Tensor of a computed array; `rule` goes on the tape when one of the inputs wants a gradient.
 
     `saved` are the (up to three) tensors whose arrays the rule holds: changing them in place before backward is an error.
     For gradients of gradients either `formula` gives the same tensor from the inputs by other operations, or `adjoint`, of a
-    linear operation on one input, does it again.
+    linear operation on one input, does it again.  `kernels`: the rule is made of kernel calls, which a recorder sees by itself.
     """
     cdef HostNode node
     if rule is None or not any_wants(inputs):
@@ -105,7 +105,7 @@ def result(str name, array, rule, *inputs, saved=(), formula=None, adjoint=None)
     node = make_node(name, rule, saved)
     if formula is not None:
         node.formula, node.d = formula, tuple([(<Tensor>t).array for t in inputs])
-    node.adjoint = adjoint
+    node.adjoint, node.kernels = adjoint, kernels
     return attach_list(array, node, list(inputs))
 
 

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.ops.axis_map import axis_maps, rows_of
-from fastnn.ops.host import compute, result, tensor_of
+from fastnn.core.tensor import from_array
+from fastnn.ops.axis_map import axis_maps, kept, map_of_taps
+from fastnn.ops.copy import filled
+from fastnn.ops.host import result, tensor_of
 from fastnn.ops.promotion import number_in
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     maps = []
     for axis, left, right in pairs:
         if left or right:
-            maps.append((axis, rows_of(INDEX[mode](left, right, x.shape[axis])[:, None], 1.0)))
+            size = x.shape[axis]
+            maps.append((axis, widened(size, size + left + right, left, right, mode)))
     return axis_maps(x, maps)
 
 
@@ -106,10 +109,9 @@ def wrapped(left, right, size):
 INDEX = {"reflect": reflected, "replicate": replicated, "circular": wrapped}
 
 
-def empty_in_order(shape, like):
-    """An array of another shape in the memory order of `like`."""
-    order = sorted(range(like.ndim), key=lambda a: (-abs(like.strides[a]), a))
-    return np.empty([shape[a] for a in order], like.dtype).transpose(np.argsort(order))
+@kept
+def widened(source, target, left, right, mode):
+    return map_of_taps(source, INDEX[mode](left, right, source)[:, None], 1.0)
 
 
 def constant(x, pairs, value):
@@ -121,18 +123,17 @@ def constant(x, pairs, value):
             raise RuntimeError(f"narrow(): length must be non-negative. (pad: {left}, {right} of dimension {axis} of {list(x.shape)})")
         inner[axis] = slice(max(0, -left), size - max(0, -right))
         outer[axis] = slice(max(0, left), shape[axis] - max(0, right))
-    inner, outer = tuple(inner), tuple(outer)
-
-    def widen(a):
-        y = empty_in_order(shape, a)
-        y.fill(value)
-        y[outer] = a[inner]
-        return y
+    before, inner, outer = tuple(x.shape), tuple(inner), tuple(outer)
 
     def rule(g):
-        dx = empty_in_order(x.shape, g)
-        dx.fill(0)
-        dx[inner] = g[outer]
-        return dx
+        return copied(before, from_array(g), 0, inner, outer).array
 
-    return result("constant_pad_nd", compute("pad", widen, x.array), rule, x, adjoint=lambda t: constant(t, pairs, 0))
+    y = copied(shape, from_array(x.array), value, outer, inner)
+    return result("constant_pad_nd", y.array, rule, x, adjoint=lambda t: constant(t, pairs, 0), kernels=True)
+
+
+def copied(shape, x, value, there, here):
+    """A tensor of the shape with x[here] at [there] and the value elsewhere."""
+    y = filled(shape, x, value)
+    y[there].copy_(x[here])
+    return y

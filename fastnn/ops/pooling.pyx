@@ -9,11 +9,12 @@ import numpy as np
 import fastnn.kernels.pool  # no-cython-lint: declares the kernels
 
 from fastnn.core.backward cimport by_adjoint
-from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
+from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.channels cimport channels_last, empty_channels_last, with_batch_axis
+from fastnn.ops.copy cimport converted
 
 np.import_array()
 
@@ -89,9 +90,10 @@ cdef class PoolBackward(Node):
     def again(self, x):
         """The same pooling of another map: averages, or what lies where the maxima were."""
         cdef int spatial = len(self.extra) - 2
+        cdef object index
         if self.a is None:
             return pool(x, self.size, spatial, False, False)
-        index = host_call("int64", as_int64, (self.a[0] if self.unbatched else self.a,))
+        index = converted(<np.ndarray>(self.a[0] if self.unbatched else self.a), np.NPY_INT64)
         flat = x.reshape((*x.shape[:x.dim() - spatial], -1))
         return flat.gather(flat.dim() - 1, wrap(index.reshape((*flat.shape[:-1], -1)))).reshape(index.shape)
 
@@ -129,12 +131,8 @@ cdef object pool(Tensor input, int64_t* size, int spatial, bint maximum, bint re
         output = wrap(result)
     if not return_indices:
         return output
-    index = host_call("int64", as_int64, (index,))
+    index = converted(index, np.NPY_INT64)
     return output, wrap((<object>index)[0] if unbatched else index)
-
-
-def as_int64(a):
-    return a.astype(np.int64, order="K")
 
 
 # ---- checks ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.ops import pooling
-from fastnn.ops.axis_map import axis_maps, rows_of
+from fastnn.ops.axis_map import axis_maps, kept, map_of_taps
 from fastnn.ops.host import tensor_of
 from fastnn.ops.promotion import FLOAT32, unsupported
 
@@ -68,10 +68,15 @@ def interpolate(input: Tensor, size: Dims | None = None, scale_factor: float | S
         raise RuntimeError(f"Input and output sizes should be greater than 0, but got input {list(x.shape[2:])} output {sizes}")
     if mode == "area":
         return getattr(pooling, f"adaptive_avg_pool{spatial}d")(x, sizes)
-    maps = [(2 + i, axis_rows(mode, x.shape[2 + i], sizes[i], factors[i], bool(align_corners), antialias,
-                              x.dtype if x.dtype.kind == "f" else FLOAT32))
-            for i in reversed(range(spatial))]
+    maps = [(2 + i, resized(x.shape[2 + i], sizes[i], mode, factors[i], bool(align_corners), antialias,
+                            x.dtype if x.dtype.kind == "f" else FLOAT32))
+            for i in reversed(range(spatial)) if sizes[i] != x.shape[2 + i] or moves_alone(mode, factors[i], antialias)]
     return axis_maps(x, maps)
+
+
+def moves_alone(mode, factor, antialias):
+    """Does an axis that keeps its size change?  As in torch: by a factor of 1.1, where the mode does not leave it as it is."""
+    return mode in ("nearest", "nearest-exact", "bicubic") and not antialias and factor is not None
 
 
 def sizes_of(x, size, scale_factor, recompute):
@@ -105,7 +110,8 @@ def sizes_of(x, size, scale_factor, recompute):
     return sizes, [None] * spatial if recompute else factors
 
 
-def axis_rows(mode, source, target, factor, align_corners, antialias, dtype):
+@kept
+def resized(source, target, mode, factor, align_corners, antialias, dtype):
     """The sparse map of one axis; coordinates are computed in the tensor's dtype, as torch does (of integers in float32)."""
     one = dtype.type(1)
     j = np.arange(target, dtype=dtype)
@@ -114,9 +120,9 @@ def axis_rows(mode, source, target, factor, align_corners, antialias, dtype):
     else:
         ratio = dtype.type(1.0 / factor) if factor else dtype.type(source) / dtype.type(target)
     if mode == "nearest":
-        return rows_of(np.minimum(np.floor(j * ratio).astype(np.int64), source - 1)[:, None], 1.0)
+        return map_of_taps(source, np.minimum(np.floor(j * ratio).astype(np.int64), source - 1)[:, None], 1.0)
     if mode == "nearest-exact":
-        return rows_of(np.minimum(np.floor((j + one / 2) * ratio).astype(np.int64), source - 1)[:, None], 1.0)
+        return map_of_taps(source, np.minimum(np.floor((j + one / 2) * ratio).astype(np.int64), source - 1)[:, None], 1.0)
     if antialias:
         return antialiased(mode, source, target, float(ratio), align_corners)
     centre = j * ratio if align_corners else ratio * (j + one / 2) - one / 2
@@ -124,11 +130,11 @@ def axis_rows(mode, source, target, factor, align_corners, antialias, dtype):
         base = np.floor(centre)
         t = (centre - base)[:, None]
         place = np.clip(base.astype(np.int64)[:, None] + np.arange(-1, 3), 0, source - 1)
-        return rows_of(place, cubic(np.abs(t - np.arange(-1, 3, dtype=dtype))))
+        return map_of_taps(source, place, cubic(np.abs(t - np.arange(-1, 3, dtype=dtype))))
     centre = np.maximum(centre, 0)
     low = np.minimum(np.floor(centre).astype(np.int64), source - 1)
     t = np.clip(centre - low, 0, 1)
-    return rows_of(np.stack([low, np.minimum(low + 1, source - 1)], 1), np.stack([one - t, t], 1))
+    return map_of_taps(source, np.stack([low, np.minimum(low + 1, source - 1)], 1), np.stack([one - t, t], 1))
 
 
 def cubic(d, a=CUBIC):
@@ -154,7 +160,7 @@ def antialiased(mode, source, target, ratio, align_corners):
     place, weight = np.full((target, widest), -1), np.zeros((target, widest))
     for j, (r, w) in enumerate(zip(rows, weights)):
         place[j, :len(r)], weight[j, :len(w)] = r, w
-    return rows_of(place, weight)
+    return map_of_taps(source, place, weight)
 
 
 def upsample(input: Tensor, size: Dims | None = None, scale_factor: float | Sequence[float] | None = None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.ops.axis_map import axis_maps, rows_of
+from fastnn.ops.axis_map import axis_maps, kept, map_of_taps
 from fastnn.ops.host import tensor_of
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     C = x.shape[1]
     if C % groups:
         raise RuntimeError(f"Number of channels must be divisible by groups. Got {C} channels and {groups} groups.")
-    place = np.arange(C).reshape(groups, C // groups).T.reshape(-1, 1)
-    return axis_maps(x, [(1, rows_of(place, 1.0))])
+    return axis_maps(x, [(1, dealt(C, C, groups))])
+
+
+@kept
+def dealt(source, target, groups):
+    return map_of_taps(source, np.arange(source).reshape(groups, -1).T.reshape(-1, 1), 1.0)
 
 
 native_channel_shuffle = channel_shuffle
