@@ -3,7 +3,7 @@ import numpy as np
 from compile_runs import assert_equal_runs, batches, classifier
 
 import fastnn
-from fastnn import nn, optim
+from fastnn import backends, nn, optim
 from fastnn.core.guard import Guard
 
 
@@ -105,3 +105,27 @@ def test_learning_rate_is_followed_also_where_it_changes_in_place():
     expected = run(False, False)
     for compiled, in_place in ((False, True), (True, False), (True, True)):
         assert_equal_runs(expected, run(compiled, in_place))
+
+
+def test_a_switch_of_algorithms_leads_to_another_plan():
+    model, x = nn.Conv2d(64, 64, 3, padding=1), fastnn.randn(2, 64, 28, 28)
+    infer, step = fastnn.compile(model), fastnn.compile(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0))
+    found = {}
+    with fastnn.no_grad():
+        try:
+            for backends.winograd in (True, False, True):
+                found[backends.winograd] = model(x).numpy()
+                for _ in range(4):
+                    np.testing.assert_array_equal(infer(x).numpy(), found[backends.winograd])
+        finally:
+            backends.winograd = True
+    assert (found[True] != found[False]).any()
+    gradients = []
+    try:
+        for backends.winograd in (True, False):
+            for _ in range(4):
+                step(x, x)
+            gradients.append(model.bias.grad.numpy().copy())
+    finally:
+        backends.winograd = True
+    assert (gradients[0] != gradients[1]).any()

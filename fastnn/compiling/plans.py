@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn import backends
 from fastnn.compiling.explain import explain
 from fastnn.core.guard import Guard
 from fastnn.core.plan import NotCapturedError, Plan
@@ -43,7 +44,7 @@ class Compiled:
 
     def _guard(self):
         """The Python state that a plan stands on."""
-        return Guard([d for m in self._modules() for d in state_of(m)])
+        return Guard([d for m in self._modules() for d in state_of(m)], flat=[vars(backends)])
 
     def _check(self, record, guard, inputs):
         """Raise NotCapturedError for what a recorded run did that a replay would not do."""

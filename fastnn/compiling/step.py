@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn import backends
 from fastnn.compiling.plans import Compiled, state_of
 from fastnn.core.guard import Guard
 from fastnn.core.plan import Plan
@@ -96,7 +97,7 @@ class CompiledStep(Compiled):
         dicts = [d for m in self._modules() for d in state_of(m)]
         dicts += [vars(p) for p in self._parameters()]      # hooks of a parameter
         dicts += [vars(optimizer), *optimizer.state.values()]
-        return Guard(dicts, [(group, optimizer._options()) for group in optimizer.param_groups])
+        return Guard(dicts, [(group, optimizer._options()) for group in optimizer.param_groups], [vars(backends)])
 
     @property
     def progress(self) -> int:

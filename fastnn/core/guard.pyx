@@ -42,15 +42,19 @@ cdef class Guard:
     loose : iterable of (dict, set of str)
         Dicts with keys whose value may change as long as it stays zero or stays different from zero: options that the
         kernels read from memory.
+    flat : iterable of dict
+        Dicts whose values count, but not what these hold: the switches of a module.
     """
 
-    def __init__(self, dicts, loose=()):
+    def __init__(self, dicts, loose=(), flat=()):
         self.dicts, self.lists, self.keys, self.values, self.items, self.loose = [], [], [], [], [], set()
         self.known = set()
         for d in dicts:
             self.add(d, frozenset(), True)
         for d, keys in loose:
             self.add(d, keys, True)
+        for d in flat:
+            self.add(d, frozenset(), False)
         cdef Py_ssize_t i
         self.count = len(self.dicts)
         self.expected = <Entry*>calloc(len(self.keys) + 1, sizeof(Entry))
