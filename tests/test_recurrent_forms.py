@@ -186,3 +186,60 @@ def test_empty_batch_has_gradients(kind, shape):
     output, last = layer(x)
     (output.sum() + as_tuple(last)[0].sum()).backward()
     assert tuple(x.grad.shape) == shape and all(not values(p.grad).any() for p in layer.parameters())
+
+
+def as_parameters(layer, **arrays):
+    """Replace parameters of a layer by new ones of these arrays."""
+    for name, a in arrays.items():
+        setattr(layer, name, nn.Parameter(fn.from_numpy(a)))
+    return layer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_any_strides(kind):
+    """Parameters that are every other element of something, or in the other order, count as their values do."""
+    layer, x = make(kind), fn.from_numpy(drawn(6, 4, 5))
+    given = {name: values(p).copy() for name, p in layer.named_parameters()}
+    found = []
+    for change in (lambda a: a, lambda a: np.repeat(a, 2, -1)[..., ::2], lambda a: np.repeat(a, 2, 0)[::2], np.asfortranarray):
+        output, _ = as_parameters(layer, **{name: change(a) for name, a in given.items()})(x)
+        layer.zero_grad()
+        output.sum().backward()
+        found.append([values(output), *(values(p.grad) for p in layer.parameters())])
+    for other in found[1:]:
+        for a, b in zip(found[0], other):
+            np.testing.assert_allclose(a, b, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+def test_weights_of_another_size_or_dtype_are_refused(name):
+    x = fn.from_numpy(drawn(6, 4, 5))
+    for change in (lambda a: a[:-1].copy(), lambda a: a[..., :-1].copy(), lambda a: a[None]):
+        layer = make("GRU")
+        with pytest.raises(RuntimeError, match="GRU: (expected (weight|bias)|weight_hh of size)"):
+            as_parameters(layer, **{name: change(values(getattr(layer, name)))})(x)
+    layer = make("GRU")
+    with pytest.raises((RuntimeError, ValueError), match="dtype"):
+        as_parameters(layer, **{name: values(getattr(layer, name)).astype("float64")})(x)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_cells_refuse_another_dtype(kind):
+    """Kernels would read float64 where float32 lies."""
+    cell, x, h = getattr(nn, kind + "Cell")(5, 7), fn.zeros(3, 5), fn.zeros(3, 7)
+    for dtype in (fn.float64, fn.int64):
+        with pytest.raises((RuntimeError, NotImplementedError), match="dtype|not implemented"):
+            cell(x.to(dtype))
+        with pytest.raises(RuntimeError, match="h_0 of dtype"):
+            cell(x, (h.to(dtype), h) if kind == "LSTM" else h.to(dtype))
+
+
+@pytest.mark.parametrize("options, error, message", [
+    (dict(dropout=True), ValueError, "dropout should be a number"), (dict(dropout=1.5), ValueError, "dropout should be a number"),
+    (dict(inputs=0), ValueError, "input_size must be greater than zero"),
+    (dict(inputs=-1), ValueError, "input_size must be greater than zero"),
+    (dict(inputs=2.0), TypeError, "input_size should be of type int"),
+])
+def test_constructor_errors(options, error, message):
+    with pytest.raises(error, match=message):
+        make("GRU", num_layers=2, **options)

@@ -15,6 +15,7 @@ from fastnn.core.storage cimport Storage, empty, empty_1d, empty_2d
 from fastnn.core.tape cimport Node, changed
 from fastnn.core.tensor cimport Tensor, attach_outputs, grad_enabled, wants, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
+from fastnn.ops.arguments cimport check_real, check_same_dtype
 from fastnn.ops.layout cimport contiguous
 from fastnn.ops.linear cimport product_into
 
@@ -269,6 +270,30 @@ cdef class RecurrentBackward(Node):
         return tuple([dx, dh0, dc0] + weight_grads)
 
 
+cdef np.ndarray fitting(str op, str what, Tensor t, np.ndarray x, int64_t n, int64_t m=-1, int64_t k=-1):
+    """t's array, of the size (n), (n, m) or (n, m, k) and in x's dtype; what has one axis in C order, as kernels read it."""
+    cdef int ndim = 1 + (m >= 0) + (k >= 0)
+    cdef np.ndarray a
+    if t is None:
+        return None
+    a = t.array
+    if (np.PyArray_NDIM(a) != ndim or np.PyArray_DIM(a, 0) != n or (ndim > 1 and np.PyArray_DIM(a, 1) != m)
+            or (ndim > 2 and np.PyArray_DIM(a, 2) != k)):
+        raise RuntimeError(f"{op}: expected {what} of size {[n, m, k][:ndim]}, but got {list((<object>a).shape)}")
+    if np.PyArray_TYPE(a) != np.PyArray_TYPE(x):
+        check_same_dtype(op, x, a, what)
+    return contiguous(a) if ndim == 1 else a
+
+
+cdef list fitting_weights(str op, list weights, np.ndarray x, int64_t rows, Layer layer):
+    """Arrays of one direction's weights."""
+    if rows != layer.H * GATES[layer.kind] or (weights[4] is None and layer.P != layer.H):
+        raise RuntimeError(f"{op}: weight_hh of size {[rows, layer.P]} is none of {layer.H} hidden units")
+    return [fitting(op, "weight_ih", weights[0], x, rows, layer.inputs), fitting(op, "weight_hh", weights[1], x, rows, layer.P),
+            fitting(op, "bias_ih", weights[2], x, rows), fitting(op, "bias_hh", weights[3], x, rows),
+            fitting(op, "weight_hr", weights[4], x, layer.P, layer.H)]
+
+
 def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, sizes=None):
     """Run one layer of RNN_TANH, RNN_RELU, LSTM or GRU over a sequence.
 
@@ -284,6 +309,11 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     -------
     tuple of Tensor
         Output (T, B, directions P) or (rows, directions P), last h (directions, B, P), and for an LSTM last c.
+
+    Raises
+    ------
+    RuntimeError
+        For weights and states of another size than the layer's or another dtype than the input's.
     """
     cdef Layer layer = Layer()
     cdef np.ndarray w_hh = (<Tensor>weights[0][1]).array
@@ -292,6 +322,9 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     cdef np.ndarray h_last, c_last = None
     cdef np.ndarray a = contiguous(x.array)
     cdef RecurrentBackward node
+    check_real(kind, a)
+    if np.PyArray_NDIM(w_hh) != 2:
+        raise RuntimeError(f"{kind}: expected weight_hh with two axes, but got {list((<object>w_hh).shape)}")
     layer.kind = KINDS[kind]
     layer.directions = len(weights)
     layer.sizes = sizes
@@ -304,12 +337,12 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     layer.H = np.PyArray_DIM(w_hh, 0) // GATES[layer.kind]
     layer.P = np.PyArray_DIM(w_hh, 1)
     layer.x = as_rows(a, layer.rows, layer.inputs)
-    layer.weights = [[None if w is None else (<Tensor>w).array for w in direction] for direction in weights]
+    layer.weights = [fitting_weights(kind, direction, a, np.PyArray_DIM(w_hh, 0), layer) for direction in weights]
     shape[0], shape[1], shape[2] = layer.T, layer.B, layer.directions * layer.P
     layer.out = empty_2d(layer.rows, shape[2], typenum) if sizes is not None else empty(3, shape, typenum)
-    layer.h0 = initial(h0, layer.directions, layer.B, layer.P, typenum)
+    layer.h0 = initial(kind, "h_0", h0, a, layer.directions, layer.B, layer.P)
     if layer.kind == LSTM:
-        layer.c0 = initial(c0, layer.directions, layer.B, layer.H, typenum)
+        layer.c0 = initial(kind, "c_0", c0, a, layer.directions, layer.B, layer.H)
     layer.gates, layer.states, layer.unprojected = [], [], []
     shape[0], shape[1], shape[2] = layer.directions, layer.B, layer.P
     h_last = empty(3, shape, typenum)
@@ -373,7 +406,7 @@ def is_regular(input, hx, Tensor weight, bint lstm, int64_t states, int64_t widt
             and fits((<tuple>hx)[1], weight, states, N, hidden))
 
 
-cdef np.ndarray initial(Tensor given, int64_t directions, int64_t B, int64_t width, int typenum):
+cdef np.ndarray initial(str op, str what, Tensor given, np.ndarray x, int64_t directions, int64_t B, int64_t width):
     if given is not None:
-        return contiguous(given.array)
-    return (<object>zeros(directions * B, width, typenum)).reshape(directions, B, width)
+        return contiguous(fitting(op, what, given, x, directions, B, width))
+    return (<object>zeros(directions * B, width, np.PyArray_TYPE(x))).reshape(directions, B, width)
