@@ -93,3 +93,15 @@ def test_maps_of_many_sizes_are_not_mixed_up():
     for n in (*range(1, 90), 20000, *range(1, 90)):
         x = np.random.default_rng(n).standard_normal((1, 1, n), np.float32)
         np.testing.assert_array_equal(nn.functional.interpolate(fastnn.from_numpy(x), scale_factor=2).numpy(), x.repeat(2, 2))
+
+
+def test_dropout_behind_layers_of_maps():
+    """Joined with the batch norm and relu before it or not: the eager bits."""
+    def model():
+        return nn.Sequential(nn.Conv2d(6, 20, 3, padding=1), nn.BatchNorm2d(20), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(20, 16, 3),
+                             nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25), nn.Conv2d(16, 8, 3, padding=1), nn.BatchNorm2d(8),
+                             nn.Dropout(0.2))
+    batches = [(x, x) for x in data(SIZES[2])]
+    eager = train(model, batches, False, loss=lambda y, _: (y * y).mean())
+    for threads in (1, 2):
+        assert_equal_runs(eager, train(model, batches, True, loss=lambda y, _: (y * y).mean(), threads=threads))

@@ -281,8 +281,16 @@ ERRORS = [
      r"Given groups=1, weight of size \[16, 8, 3, 3\], expected input\[2, 3, 8, 8\] to have 8 channels, but got 3 channels instead"),
     (lambda: F.conv2d(ones(3, 8), ones(16, 8, 3, 3)), r"Expected 3D \(unbatched\) or 4D \(batched\) input to conv2d"),
     (lambda: F.conv2d(ones(2, 3, 2, 2), ones(4, 3, 3, 3)), r"Kernel size can't be greater than actual input size"),
-    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), stride=0), "non-positive stride is not supported"),
-    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), padding=-1), "negative padding is not supported"),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), stride=0),
+     r"non-positive stride is not supported, got stride=\[0, 0\] \(conv2d: input \["),
+    (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), padding=-1), "negative padding is not supported, got padding="),
+    (lambda: F.conv1d(ones(2, 3, 8), ones(4, 3, 3), dilation=0), r"non-positive dilation .* dilation=\[0\] \(conv1d"),
+    (lambda: F.conv3d(ones(2, 3, 4, 4, 4), ones(4, 3, 3, 3, 3), groups=0), r"non-positive groups .* groups=0 \(conv3d"),
+    (lambda: F.conv_transpose1d(ones(2, 3, 8), ones(4, 3, 3)), r"expected input\[2, 3, 8\] to have 4 channels.* \(conv_transpose1d\)"),
+    (lambda: nn.Conv2d(-3, 4, 3), "negative dimension: Conv2d of in_channels=-3"),
+    (lambda: nn.ConvTranspose1d(3, 4, -1), r"negative dimension: ConvTranspose1d of .*kernel_size=\(-1,\)"),
+    (lambda: nn.BatchNorm2d(-3), "negative dimension -3"),
+    (lambda: nn.LocalResponseNorm(0)(ones(1, 3, 4)), "local_response_norm: size should be greater than zero"),
     (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), stride=(1, 1, 1)), "expected stride to be a single integer"),
     (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), stride=2, padding="same"), "padding='same' is not supported"),
     (lambda: F.conv2d(ones(2, 3, 8, 8), ones(4, 3, 3, 3), ones(5)), "expected bias to be 1-dimensional with 4"),
@@ -297,6 +305,11 @@ def test_errors(case):
     call, message = ERRORS[case]
     with pytest.raises(RuntimeError, match=message):
         call()
+
+
+def test_kernel_size_is_whole():
+    with pytest.raises(TypeError, match="Conv2d: kernel_size must be an int or 2 ints"):
+        nn.Conv2d(3, 4, 2.5)
 
 
 def test_layers():

@@ -200,3 +200,20 @@ def test_replayed_steps_draw_new_masks_and_equal_eager():
     assert len({a.tobytes() for a in replayed}) == 8
     manual_seed(6)
     assert np.array_equal(compiled(x).numpy(), eager[0])
+
+
+@pytest.mark.parametrize("call", [lambda x: ops.dropout(x, 0.4), lambda x: ops.alpha_dropout(x, 0.4, True)])
+def test_channels_last_stays(call):
+    """Images keep their memory order through dropout, and the gradient is of the elements that were kept."""
+    values = np.moveaxis(np.random.default_rng(0).standard_normal((3, 5, 7, 16), np.float32), -1, 1)
+    for order in (np.ascontiguousarray, lambda g: g):
+        x = from_array(values, True)
+        y = call(x)
+        assert y.stride() == x.stride()
+        y.backward(from_array(order(2 * values)))
+        assert x.grad.stride() == x.stride()
+        kept = x.grad.numpy() != 0
+        assert 0.5 < kept.mean() < 0.7
+        scale = x.grad.numpy()[kept] / values[kept] / 2
+        np.testing.assert_allclose(scale, scale[0], 1e-5)
+        assert len(np.unique(y.detach().numpy()[~kept])) == 1       # dropped: all zero, or all saturated

@@ -243,3 +243,11 @@ def test_cells_refuse_another_dtype(kind):
 def test_constructor_errors(options, error, message):
     with pytest.raises(error, match=message):
         make("GRU", num_layers=2, **options)
+
+
+@pytest.mark.parametrize("sizes", [[3, 2], [2, 3, 1], [3, 2, 1, 0], [4, 3, 1], []])
+def test_packed_sequences_that_do_not_fit_are_refused(sizes):
+    """Rows that are not there would be read."""
+    packed = packing.PackedSequence(fn.zeros(6, 5), fn.tensor(sizes, dtype=fn.int64))
+    with pytest.raises(RuntimeError, match="do not fit data of size"):
+        make("GRU")(packed)

@@ -194,7 +194,7 @@ def new_array(shape, dtype):
     for i in range(ndim):
         sizes[i] = shape[i]
         if sizes[i] < 0:
-            raise ValueError(f"negative dimension in shape {tuple(shape)}")
+            raise RuntimeError(f"Trying to create tensor with negative dimension {sizes[i]}: {list(shape)}")
     return make(ndim, sizes, NULL, descr.num, 0)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, Size, from_array
 from fastnn.nn import functional as F
@@ -52,6 +54,11 @@ class ConvBase(Module):
         kernel_size, stride, dilation = ntuple(kernel_size, n), ntuple(stride, n), ntuple(dilation, n)
         if groups <= 0:
             raise ValueError("groups must be a positive integer")
+        if not all(isinstance(k, (int, np.integer)) for k in kernel_size):
+            raise TypeError(f"{type(self).__name__}: kernel_size must be an int or {n} ints, but got {kernel_size}")
+        if min(in_channels, out_channels, *kernel_size) < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension: {type(self).__name__} of in_channels={in_channels}, "
+                               f"out_channels={out_channels}, kernel_size={kernel_size}")
         if in_channels % groups:
             raise ValueError("in_channels must be divisible by groups")
         if out_channels % groups:

@@ -148,6 +148,10 @@ class RNNBase(Module):
         data, batch_sizes, sorted_indices, unsorted_indices = input
         self._check_input(data)
         sizes = np.ascontiguousarray(batch_sizes.array, np.int64)
+        rows = data.array.shape[0]
+        if data.dim() != 2 or not len(sizes) or sizes[-1] <= 0 or (np.diff(sizes) > 0).any() or sizes.sum() != rows:
+            raise RuntimeError(f"{type(self).__name__}: batch_sizes {sizes.tolist()} of the PackedSequence do not fit data of size "
+                               f"{list(data.shape)}: they must be positive, not increase, and add up to its rows")
         if hx is not None:
             self._check_dimensions(hx, 3)
         hx = self._check_states(hx, int(sizes[0]))

@@ -284,31 +284,34 @@ cdef int check_rank(str op, np.ndarray x, int spatial) except -1:
     return 0
 
 
-cdef int check_common(list stride, list padding, list dilation, int64_t groups) except -1:
+cdef int check_common(str op, Tensor x, Tensor w, list stride, list padding, list dilation, int64_t groups) except -1:
+    cdef str fault = None
     if min(padding) < 0:
-        raise RuntimeError("negative padding is not supported")
-    if min(stride) <= 0:
-        raise RuntimeError("non-positive stride is not supported")
-    if min(dilation) <= 0:
-        raise RuntimeError("non-positive dilation is not supported")
-    if groups <= 0:
-        raise RuntimeError("non-positive groups is not supported")
+        fault = f"negative padding is not supported, got padding={padding}"
+    elif min(stride) <= 0:
+        fault = f"non-positive stride is not supported, got stride={stride}"
+    elif min(dilation) <= 0:
+        fault = f"non-positive dilation is not supported, got dilation={dilation}"
+    elif groups <= 0:
+        fault = f"non-positive groups is not supported, got groups={groups}"
+    if fault is not None:
+        raise RuntimeError(f"{fault} ({op}: input {list(x.shape)}, weight {list(w.shape)})")
     return 0
 
 
-cdef int check_channels(np.ndarray x, np.ndarray w, np.ndarray b, int spatial, int64_t groups, bint transposed) except -1:
+cdef int check_channels(str op, np.ndarray x, np.ndarray w, np.ndarray b, int spatial, int64_t groups, bint transposed) except -1:
     cdef tuple shape = (<object>w).shape
     cdef int64_t channels = np.PyArray_DIM(x, np.PyArray_NDIM(x) - spatial - 1)
     cdef int64_t expected = shape[0] if transposed else shape[1] * groups, produced = shape[1] * groups if transposed else shape[0]
     if shape[0] % groups:
         raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
-                           f"size [{list(shape)}] instead")
+                           f"size {list(shape)} instead ({op})")
     if channels != expected:
         raise RuntimeError(f"Given {'transposed=1' if transposed else f'groups={groups}'}, weight of size {list(shape)}, expected "
-                           f"input{list((<object>x).shape)} to have {expected} channels, but got {channels} channels instead")
+                           f"input{list((<object>x).shape)} to have {expected} channels, but got {channels} channels instead ({op})")
     if b is not None and (np.PyArray_NDIM(b) != 1 or np.PyArray_DIM(b, 0) != produced):
         raise RuntimeError(f"Given {'transposed=1, ' if transposed else ''}weight of size {list(shape)}, expected bias to be "
-                           f"1-dimensional with {produced} elements, but got bias of size {list((<object>b).shape)} instead")
+                           f"1-dimensional with {produced} elements, but got bias of size {list((<object>b).shape)} instead ({op})")
     return 0
 
 
@@ -349,8 +352,8 @@ def convolution(str op, int spatial, input, weight, bias, stride, padding, dilat
         left, right = padding_of(padding, stride, dilation, kernel)
     else:
         left = right = whole_numbers("padding", padding, spatial)
-    check_common(stride, left, dilation, groups)
-    check_channels(x.array, w.array, None if b is None else b.array, spatial, groups, False)
+    check_common(op, x, w, stride, left, dilation, groups)
+    check_channels(op, x.array, w.array, None if b is None else b.array, spatial, groups, False)
     check_dtypes(op, x.array, w.array, None if b is None else b.array)
     fill(size, x.array, w.array, stride, left, dilation, groups, spatial)
     shape = (<object>x.array).shape[np.PyArray_NDIM(x.array) - spatial:]
@@ -391,15 +394,15 @@ def transposed_convolution(str op, int spatial, input, weight, bias, stride, pad
     stride, dilation = whole_numbers("stride", stride, spatial), whole_numbers("dilation", dilation, spatial)
     padding = whole_numbers("padding", padding, spatial)
     output_padding = whole_numbers("output_padding", output_padding, spatial)
-    check_common(stride, padding, dilation, groups)
-    check_channels(x.array, w.array, None if b is None else b.array, spatial, groups, True)
+    check_common(op, x, w, stride, padding, dilation, groups)
+    check_channels(op, x.array, w.array, None if b is None else b.array, spatial, groups, True)
     check_dtypes(op, x.array, w.array, None if b is None else b.array)
     for i in range(spatial):
         if output_padding[i] < 0:
-            raise RuntimeError("negative output_padding is not supported")
+            raise RuntimeError(f"negative output_padding is not supported, got output_padding={output_padding} ({op})")
         if output_padding[i] >= stride[i] and output_padding[i] >= dilation[i]:
             raise RuntimeError(f"output padding must be smaller than either stride or dilation, but got output_padding: "
-                               f"{output_padding} stride: {stride} dilation: {dilation}")
+                               f"{output_padding} stride: {stride} dilation: {dilation} ({op})")
     fill(size, x.array, w.array, stride, padding, dilation, groups, spatial)
     shape = (<object>x.array).shape[np.PyArray_NDIM(x.array) - spatial:]
     for i in range(spatial):

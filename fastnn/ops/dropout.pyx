@@ -21,11 +21,16 @@ from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport check_real
+from fastnn.ops.channels cimport channels_last, is_channels_last
 from fastnn.ops.layout cimport contiguous
+from fastnn.ops.normalization cimport empty_laid_out
 
 from fastnn.ops.host import overwrite
 
 np.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    bint PyArray_IS_C_CONTIGUOUS(np.ndarray a)
 
 __all__ = ["alpha_dropout", "alpha_dropout_", "bernoulli", "dropout", "dropout1d", "dropout2d", "dropout3d", "dropout_",
            "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout", "feature_dropout_"]
@@ -51,10 +56,11 @@ cdef class DropoutBackward(Node):
     """dx = factor dy where x was kept.  a: key and counter of the draw."""
     cdef double p, factor
     cdef int64_t inner
+    cdef bint last              # x lay channels last, and was drawn for in that order
 
     cdef object backward(self, np.ndarray grad):
         cdef Launch L
-        cdef np.ndarray g = contiguous(grad), dx = empty_like(g)
+        cdef np.ndarray g = channels_last(grad) if self.last else contiguous(grad), dx = empty_laid_out(g, self.last)
         begin(&L, DROPOUT_GRADIENT, fn_dtype_of(g))
         put(&L, 0, self.a)
         put(&L, 1, g)
@@ -80,6 +86,7 @@ cdef Tensor drop(Tensor x, str name, object probability, bint training, bint fea
     cdef double p = probability, factor, kept = 0, dropped = 0
     cdef int64_t inner = 1
     cdef int i
+    cdef bint last = not features and np.PyArray_NDIM(a) > 2 and not PyArray_IS_C_CONTIGUOUS(a) and is_channels_last(a)
     if not 0 <= p <= 1:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {probability}")
     if not training or p == 0 or np.PyArray_SIZE(a) == 0:
@@ -97,8 +104,9 @@ cdef Tensor drop(Tensor x, str name, object probability, bint training, bint fea
         kept, dropped = ALPHA * factor * p, ALPHA * factor * (p - 1)
     else:
         factor = 1 / (1 - p)
-    a = contiguous(a)
-    y = empty_like(a)
+    if not last:
+        a = contiguous(a)
+    y = empty_laid_out(a, last)
     draw = empty_1d(2, np.NPY_UINT64)
     begin(&L, DROPOUT_SHIFT if alpha and p < 1 else DROPOUT, fn_dtype_of(a))
     put(&L, 0, generator_of(None).rng)
@@ -112,7 +120,7 @@ cdef Tensor drop(Tensor x, str name, object probability, bint training, bint fea
         return wrap(y)
     node = DropoutBackward.__new__(DropoutBackward)
     node.a = draw
-    node.p, node.factor, node.inner = p, factor, inner
+    node.p, node.factor, node.inner, node.last = p, factor, inner, last
     return attach(y, node, x)
 
 
@@ -134,8 +142,8 @@ def dropout(input, p=0.5, training=True, inplace=False):
 
     Notes
     -----
-    p is rounded to 1/65536.  The draws are the library's own, not torch's; `fastnn.manual_seed` repeats them, and they
-    do not depend on the number of threads.
+    p is rounded to 1/65536.  The draws are the library's own, not torch's, in the order of memory (C order or channels
+    last); `fastnn.manual_seed` repeats them, and they do not depend on the number of threads.
     """
     if inplace:
         return overwrite("dropout_", as_tensor(input), dropout, (p, training), {})

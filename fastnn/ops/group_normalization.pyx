@@ -242,6 +242,8 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     check_real("local_response_norm", a)
     if np.PyArray_NDIM(a) < 3:
         raise ValueError(f"Expected 3D or higher dimensionality input (got {np.PyArray_NDIM(a)} dimensions)")
+    if size <= 0:
+        raise RuntimeError(f"local_response_norm: size should be greater than zero, but got {size}")
     if np.PyArray_SIZE(a) == 0:
         return x
     a = contiguous(a)

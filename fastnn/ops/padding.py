@@ -64,7 +64,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if len(pairs) > 3 or (x.dim() - len(pairs) not in (1, 2)):
-        raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
+        raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now, got "
+                                  f"{len(widths)} widths for an input of size {list(x.shape)} (mode={mode!r})")
     check(x, pairs, mode)
     maps = []
     for axis, left, right in pairs:
@@ -85,7 +86,8 @@ def check(x, pairs, mode):
             raise RuntimeError(f"Argument #{2 * i + 4}: Padding size should be less than the corresponding input dimension, but got: "
                                f"padding ({left}, {right}) at dimension {axis} of input {list(x.shape)}")
         if mode == "circular" and max(left, right) > size:
-            raise RuntimeError("Padding value causes wrapping around more than once.")
+            raise RuntimeError("Padding value causes wrapping around more than once. (pad: "
+                               f"{left}, {right} of dimension {axis} of {list(x.shape)})")
         if size + left + right <= 0:
             raise RuntimeError(f"pad: input {list(x.shape)} with padding ({left}, {right}) at dimension {axis} gives no positive size")
 

@@ -293,7 +293,7 @@ def average_pool(str op, int spatial, input, kernel_size, stride, padding, bint 
     cdef int64_t[SIZES] size
     fixed_windows(op, x.array, spatial, kernel_size, stride, padding, 1, ceil_mode, size)
     if divisor is not None and divisor == 0:
-        raise RuntimeError("divisor must be not zero")
+        raise RuntimeError(f"divisor must be not zero ({op}: divisor_override={divisor})")
     size[COUNT_PADDING_] = count_include_pad
     size[DIVISOR_] = 0 if divisor is None else divisor
     return pool(x, size, spatial, False, False)
