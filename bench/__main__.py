@@ -19,7 +19,7 @@ def options_of(arguments):
                                      "could not be written or (with --check) became slower, 2 wrong usage")
     parser.add_argument("groups", nargs="*", metavar="group", help=f"of {', '.join(ALL)}; default: all")
     parser.add_argument("--quick", action="store_true", help="a selection of cases, two short rounds: under 90 s")
-    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="cases whose 'group name' it finds")
+    parser.add_argument("--only", type=pattern, default=re.compile(""), metavar="REGEX", help="cases whose 'group name' it finds")
     parser.add_argument("--peers", type=lambda s: [p for p in s.split(",") if p], help=f"of {','.join(PEERS)}; default: those installed")
     parser.add_argument("--threads", type=positive, nargs="+", help="default: 2; 1 as well where a bar asks for it")
     parser.add_argument("--rounds", type=positive, help="default: 5; 2 with --quick")
@@ -45,6 +45,13 @@ def positive(text):
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"at least 1, got {text}")
     return int(text)
+
+
+def pattern(text):
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"no regular expression: {text!r}: {error}") from None
 
 
 def read(path):

@@ -51,7 +51,7 @@ def main(say):
         command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", sys.executable, "-c",
                    f"from bench.instructions import count; count({str(library)!r})"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1],
-                              env={**os.environ, "FASTNN_ISA": "avx2", "PYTHONPATH": os.pathsep.join(sys.path)})
+                              env={**os.environ, "FASTNN_ISA": "avx2", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(sys.path)})
         counts = dict(filter(None, map(totals, Path(folder).glob("out.*"))))
     for name in CASES:
         say(f"{name:52s} {counts[name]:15,d} instructions" if name in counts else f"{name:52s} not counted")

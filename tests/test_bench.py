@@ -83,6 +83,14 @@ def test_nothing_to_measure_is_said_at_once(bench, monkeypatch):
     assert status == 1 and "no case matches --only zzz" in text
 
 
+def test_wrong_usage_is_said_in_a_line(bench, capsys):
+    for arguments, line in ((("--only", "("), "no regular expression: '('"), (("--rounds", "0"), "at least 1, got 0"),
+                            (("nosuch",), "unrecognized arguments: nosuch")):
+        with pytest.raises(SystemExit) as stopped:
+            bench(*arguments)
+        assert stopped.value.code == 2 and line in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_missing_peers_and_paths(bench, tmp_path):
     status, text, _ = bench("--peers", "nosuch", "--only", "right", "--html", "/dev/null/page.html")
     assert status == 1 and "nosuch: no such peer" in text and "/dev/null/page.html: " in text
