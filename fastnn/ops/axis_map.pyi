@@ -1,7 +1,4 @@
-from collections.abc import Callable
 from typing import TypeAlias, final
-
-from numpy.typing import ArrayLike
 
 from fastnn.core.tape import Node
 from fastnn.core.tensor import Tensor
@@ -14,6 +11,4 @@ _Map: TypeAlias = tuple[_Rows, _Rows]                # of the values, of their g
 class AxisMapBackward(Node):
     def again(self, x: Tensor) -> Tensor: ...
 
-def kept(make: Callable[..., _Map]) -> Callable[..., _Map]: ...
-def map_of_taps(sources: int, place: ArrayLike, weight: ArrayLike) -> _Map: ...
 def axis_maps(input: Tensor, maps: list[tuple[int, _Map]]) -> Tensor: ...

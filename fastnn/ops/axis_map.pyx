@@ -1,11 +1,10 @@
 """Sparse linear maps along the axes of a tensor, with gradient.
 
-A map is a pair (rows, back): (first, place, weight) as kernels/axis.pyx has them, and the same of the transposed map, its gradient.
+A map is a pair (rows, back): (first, place, weight) as kernels/axis.pyx has them, and the same of the transposed map, its gradient;
+taps.py makes them.
 """
 cimport cython
 cimport numpy as np
-
-from functools import lru_cache
 
 import numpy as np
 
@@ -25,35 +24,6 @@ from fastnn.ops.promotion import computed_dtype
 np.import_array()
 
 cdef const fn_kernel* AXIS_MAP = kernel_named("axis_map")
-
-
-cdef enum:
-    KEPT = 64           # maps of each kind that are kept,
-    LONG = 16384        # of axes up to this: 64 maps of two taps take at most 60 MB
-
-
-def kept(make):
-    """`make(source, target, *how)` that remembers its maps: a compiled step has to find the same arrays again."""
-    find = lru_cache(KEPT)(make)
-
-    def map_of(source, target, *how):
-        return (find if source + target <= LONG else make)(source, target, *how)
-    return map_of
-
-
-def map_of_taps(int sources, place, weight):
-    """A map from a fixed number of taps per target: place and weight of shape (targets, taps); place -1 is no tap."""
-    place, weight = np.asarray(place, np.int64), np.asarray(weight, np.float64)
-    taken = place >= 0
-    first = np.zeros(len(place) + 1, np.int64)
-    np.cumsum(taken.sum(1), out=first[1:])
-    weight = np.broadcast_to(weight, place.shape)[taken]
-    place = place[taken]
-    targets = np.repeat(np.arange(len(first) - 1), np.diff(first))
-    order = np.argsort(place, kind="stable")        # taps of the transposed map stay in the order of the targets
-    back = np.zeros(sources + 1, np.int64)
-    np.cumsum(np.bincount(place, minlength=sources), out=back[1:])
-    return (first, place, weight), (back, targets[order], weight[order])
 
 
 cdef np.ndarray apply(np.ndarray x, int axis, rows):

@@ -242,19 +242,15 @@ cdef int fill_array(np.ndarray a, value) except -1:
 
 
 def filled(shape, Tensor like, value):
-    """A new tensor in the dtype of `like`, and in its memory order where it has as many axes; value None: undefined."""
-    cdef np.ndarray y
-    cdef np.npy_intp[32] memory
+    """A new tensor in the dtype of `like`, every element `value`; None: undefined."""
+    cdef np.npy_intp[32] sizes
     cdef int ndim = len(shape), i
-    cdef list order = list(range(ndim))
-    if ndim == np.PyArray_NDIM(like.array):
-        order.sort(key=lambda a: (-abs((<object>like.array).strides[a]), a))
     for i in range(ndim):
-        memory[i] = shape[order[i]]
-    y = empty(ndim, memory, np.PyArray_TYPE(like.array))
+        sizes[i] = shape[i]
+    cdef np.ndarray y = empty(ndim, sizes, np.PyArray_TYPE(like.array))
     if value is not None and np.PyArray_SIZE(y):
         fill_array(y, value)
-    return wrap((<object>y).transpose(tuple(np.argsort(order))))
+    return wrap(y)
 
 
 def fill_host(a, value):

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core.tensor import from_array
-from fastnn.ops.axis_map import axis_maps, kept, map_of_taps
+from fastnn.ops.axis_map import axis_maps
 from fastnn.ops.copy import filled
 from fastnn.ops.host import result, tensor_of
 from fastnn.ops.promotion import number_in
+from fastnn.ops.taps import kept, map_of_taps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,8 @@ def constant(x, pairs, value):
 
 
 def copied(shape, x, value, there, here):
-    """A tensor of the shape with x[here] at [there] and the value elsewhere."""
-    y = filled(shape, x, value)
+    """A tensor of the shape in the memory order of x, with x[here] at [there] and the value elsewhere."""
+    order = sorted(range(x.dim()), key=lambda a: (-abs(x.array.strides[a]), a))
+    y = filled([shape[a] for a in order], x, value).permute(*np.argsort(order).tolist())
     y[there].copy_(x[here])
     return y

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.core.tensor import Tensor, get_default_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from numpy.typing import DTypeLike
@@ -116,6 +117,11 @@ def type_name(dtype: DTypeLike) -> str:
 def unsupported(op: str, dtype: DTypeLike, needs: str = "") -> NotImplementedError:
     """The exception for a dtype that an operation does not take: torch's class and words, for what it refuses as well."""
     return NotImplementedError(f"\"{op}\" not implemented for '{type_name(dtype)}'" + (f" (needs {needs})" if needs else ""))
+
+
+def misfit(op: str, what: str, expected: Sequence[object], got: Sequence[int]) -> RuntimeError:
+    """The exception for an argument of another size."""
+    return RuntimeError(f"{op}: expected {what} of size {list(expected)}, but got {list(got)}")
 
 
 def check_device(device: Device) -> None:

@@ -19,6 +19,8 @@ from fastnn.ops.arguments cimport check_real, check_same_dtype
 from fastnn.ops.layout cimport contiguous
 from fastnn.ops.linear cimport product_into
 
+from fastnn.ops.promotion import misfit
+
 np.import_array()
 
 cdef const fn_kernel* RECURRENT = kernel_named("recurrent")
@@ -247,8 +249,8 @@ cdef class RecurrentBackward(Node):
         cdef np.npy_intp[3] shape
         cdef np.ndarray dout, dhn, dcn, dh0 = None, dc0 = None, dx = None
         cdef list weight_grads = []
-        for storage, version in zip(layer.watched, layer.seen):
-            if (<Storage>storage).version != <long>version:
+        for d in range(len(layer.watched)):
+            if (<Storage>layer.watched[d]).version != <long>layer.seen[d]:
                 raise changed(self)
         dout = None if grads[0] is None else contiguous(grads[0])
         if dout is not None:
@@ -279,7 +281,7 @@ cdef np.ndarray fitting(str op, str what, Tensor t, np.ndarray x, int64_t n, int
     a = t.array
     if (np.PyArray_NDIM(a) != ndim or np.PyArray_DIM(a, 0) != n or (ndim > 1 and np.PyArray_DIM(a, 1) != m)
             or (ndim > 2 and np.PyArray_DIM(a, 2) != k)):
-        raise RuntimeError(f"{op}: expected {what} of size {[n, m, k][:ndim]}, but got {list((<object>a).shape)}")
+        raise misfit(op, what, (n, m, k)[:ndim], (<object>a).shape)
     if np.PyArray_TYPE(a) != np.PyArray_TYPE(x):
         check_same_dtype(op, x, a, what)
     return contiguous(a) if ndim == 1 else a
@@ -288,7 +290,7 @@ cdef np.ndarray fitting(str op, str what, Tensor t, np.ndarray x, int64_t n, int
 cdef list fitting_weights(str op, list weights, np.ndarray x, int64_t rows, Layer layer):
     """Arrays of one direction's weights."""
     if rows != layer.H * GATES[layer.kind] or (weights[4] is None and layer.P != layer.H):
-        raise RuntimeError(f"{op}: weight_hh of size {[rows, layer.P]} is none of {layer.H} hidden units")
+        raise misfit(op, "weight_hh", (layer.H * GATES[layer.kind], layer.H), (rows, layer.P))
     return [fitting(op, "weight_ih", weights[0], x, rows, layer.inputs), fitting(op, "weight_hh", weights[1], x, rows, layer.P),
             fitting(op, "bias_ih", weights[2], x, rows), fitting(op, "bias_hh", weights[3], x, rows),
             fitting(op, "weight_hr", weights[4], x, layer.P, layer.H)]
@@ -324,7 +326,7 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     cdef RecurrentBackward node
     check_real(kind, a)
     if np.PyArray_NDIM(w_hh) != 2:
-        raise RuntimeError(f"{kind}: expected weight_hh with two axes, but got {list((<object>w_hh).shape)}")
+        raise misfit(kind, "weight_hh", ("gates", "states"), (<object>w_hh).shape)
     layer.kind = KINDS[kind]
     layer.directions = len(weights)
     layer.sizes = sizes
@@ -365,11 +367,14 @@ def recurrent_layer(str kind, Tensor x, Tensor h0, Tensor c0, list weights, size
     node.a = (<object>x.array).shape
     cdef tuple attached = attach_outputs(outputs, node, inputs)
     layer.watched, layer.seen = [], []
-    for t in (x, h0, c0, attached[0]):
-        layer.watch(t)
-    for direction in weights:
-        for i in (0, 1, 4):         # no gradient needs a bias
-            layer.watch((<list>direction)[i])
+    layer.watch(x)
+    layer.watch(h0)
+    layer.watch(c0)
+    layer.watch(attached[0])
+    for d in range(layer.directions):       # no gradient needs a bias
+        layer.watch((<list>weights[d])[0])
+        layer.watch((<list>weights[d])[1])
+        layer.watch((<list>weights[d])[4])
     return attached
 
 

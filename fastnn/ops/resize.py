@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.ops import pooling
-from fastnn.ops.axis_map import axis_maps, kept, map_of_taps
+from fastnn.ops.axis_map import axis_maps
 from fastnn.ops.host import tensor_of
 from fastnn.ops.promotion import FLOAT32, unsupported
+from fastnn.ops.taps import kept, map_of_taps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
