@@ -330,6 +330,7 @@ def test_layers():
     (lambda: nn.Conv2d(3, 6, 3, padding=1), lambda: nn.BatchNorm2d(6), (2, 3, 7, 8)),
     (lambda: nn.Conv1d(4, 6, 3, groups=2, bias=False), lambda: nn.BatchNorm1d(6, affine=False), (2, 4, 9)),
     (lambda: nn.ConvTranspose2d(3, 6, 3), lambda: nn.BatchNorm2d(6), (2, 3, 4, 5)),
+    (lambda: nn.ConvTranspose2d(8, 6, 3, groups=2), lambda: nn.BatchNorm2d(6), (2, 8, 4, 5)),
     (lambda: nn.Linear(5, 6), lambda: nn.BatchNorm1d(6), (7, 5)),
 ])
 def test_fusion_with_batch_norm(layer, norm, shape):
@@ -346,6 +347,12 @@ def test_fusion_with_batch_norm(layer, norm, shape):
     np.testing.assert_allclose(fused(x).detach().numpy(), model(x).detach().numpy(), rtol=1e-4, atol=1e-5)
     with pytest.raises(AssertionError):
         fuse_conv_bn_eval(model[0].train(), model[1])
+
+
+def test_fusion_of_other_channels_is_refused():
+    for conv, transpose in ((nn.Conv2d(3, 4, 3), False), (nn.ConvTranspose2d(3, 4, 3), True)):
+        with pytest.raises(RuntimeError, match="batch normalisation of 5 channels does not follow a convolution with weights"):
+            fuse_conv_bn_eval(conv.eval(), nn.BatchNorm2d(5).eval(), transpose)
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])

@@ -76,10 +76,16 @@ def fuse_conv_bn_weights(conv_w: Tensor, conv_b: Tensor | None, bn_rm: Tensor, b
                          bn_w: Tensor | None, bn_b: Tensor | None,
                          transpose: bool = False) -> tuple[Parameter, Parameter]:
     """Weight and bias of a convolution followed by batch normalisation with running mean and variance."""
+    channels = bn_rm.shape[0]
+    if channels % conv_w.shape[1] if transpose else channels != conv_w.shape[0]:
+        raise RuntimeError(f"fuse_conv_bn: a batch normalisation of {channels} channels does not follow a convolution with weights "
+                           f"{list(conv_w.shape)}")
     factor, shift = scale_and_shift(conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
-    shape = [1] * conv_w.dim()
-    shape[1 if transpose else 0] = -1
-    return parameter(conv_w.array * factor.reshape(shape), conv_w), parameter(shift, conv_w if conv_b is None else conv_b)
+    if transpose:       # weights (in, out / groups, ...): the rows of a group have its channels' factors
+        groups = channels // conv_w.shape[1]
+        factor = factor.reshape(groups, -1).repeat(conv_w.shape[0] // groups, 0)
+    factor = factor.reshape(factor.shape + (1,) * (conv_w.dim() - factor.ndim))
+    return parameter(conv_w.array * factor, conv_w), parameter(shift, conv_w if conv_b is None else conv_b)
 
 
 def fuse_linear_bn_weights(linear_w: Tensor, linear_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float,
