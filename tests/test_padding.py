@@ -93,6 +93,7 @@ def ones(*shape):
     (lambda: padding.pad(ones(2, 2), (1,) * 6), RuntimeError, "less than or equal to two times the input dimension"),
     (lambda: padding.pad(ones(1, 1, 2, 2), (3, 3, 1, 1), "reflect"), RuntimeError, "Padding size should be less than"),
     (lambda: padding.pad(ones(1, 1, 2, 2), (3, 3, 1, 1), "circular"), RuntimeError, "wrapping around more than once"),
+    (lambda: padding.pad(ones(1, 2, 2), (-2, 1), "circular"), RuntimeError, r"padding \(-2, 1\) at dimension 2 .* no positive size"),
     (lambda: padding.pad(ones(1, 1, 2, 2), (1, 1), "mirror"), NotImplementedError, "Unrecognised padding mode mirror"),
     (lambda: resize.interpolate(ones(1, 1, 2, 2), size=3, scale_factor=2), ValueError, "only one of size or scale_factor"),
     (lambda: resize.interpolate(ones(1, 1, 2, 2), size=3, mode="linear"), NotImplementedError, "Got 4D input, but linear mode needs 3D"),

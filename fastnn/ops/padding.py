@@ -89,7 +89,7 @@ def check(x, pairs, mode):
         if mode == "circular" and max(left, right) > size:
             raise RuntimeError("Padding value causes wrapping around more than once. (pad: "
                                f"{left}, {right} of dimension {axis} of {list(x.shape)})")
-        if size + left + right <= 0:
+        if size + min(left, right, left + right) <= 0:
             raise RuntimeError(f"pad: input {list(x.shape)} with padding ({left}, {right}) at dimension {axis} gives no positive size")
 
 
