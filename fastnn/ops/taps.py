@@ -2,22 +2,23 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from numpy.typing import ArrayLike
 
     from fastnn.core.types import Array
 
+    _Rows: TypeAlias = tuple[Array, Array, Array]        # first tap of every target, places and weights of the taps
+    _Map: TypeAlias = tuple[_Rows, _Rows]                  # of the values, of their gradient
+
 KEPT = 64           # maps of each kind that are kept,
 LONG = 16384        # of axes up to this: 64 maps of two taps take at most 60 MB
-
-_Rows: TypeAlias = "tuple[Array, Array, Array]"     # first tap of every target, places and weights of the taps
-_Map: TypeAlias = "tuple[_Rows, _Rows]"             # of the values, of their gradient
 
 
 def kept(make: Callable[..., _Map]) -> Callable[..., _Map]:
