@@ -1,4 +1,5 @@
 """Compiled steps and modules: the same bits as the eager loop, for every layer, loss and optimizer, and what they refuse."""
+import random
 import subprocess
 import sys
 import threading
@@ -183,6 +184,43 @@ def test_what_cannot_be_captured_runs_eagerly_after_one_warning():
     with pytest.raises(NotCapturedError, match="hands values of the step to Python|number computed in Python|outside the kernels"):
         for x, y in data:
             strict(x, y)
+
+
+class SometimesDeeper(nn.Module):
+    """Layers are left out by chance (stochastic depth, teacher forcing): the numbers are Python's or NumPy's."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.first, self.second, self.draw = nn.Linear(20, 20), nn.Linear(20, 5), draw
+
+    def forward(self, x):
+        return self.second(x + self.first(x) if self.draw() < 0.9 else x)
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand], ids=["random", "numpy"])
+def test_random_numbers_of_python_are_never_frozen(draw):
+    data = batches(30)
+
+    def run(compiled):
+        fastnn.manual_seed(0)
+        random.seed(3)
+        np.random.seed(3)
+        model = SometimesDeeper(draw)
+        step = fastnn.compile(model, nn.CrossEntropyLoss(), optimizer_for(model))
+        return [(step(x, y) if compiled else step._run([x, y])[0]).item() for x, y in data]
+    with pytest.warns(UserWarning, match="draws numbers from Python's random or numpy.random"):
+        found = run(True)
+    assert found == run(False)
+
+
+def test_random_numbers_drawn_between_forward_and_backward_are_no_fault():
+    fastnn.manual_seed(0)
+    model = classifier()
+    compiled = fastnn.compile(model, fullgraph=True)
+    for x, y in batches(5):
+        loss = nn.CrossEntropyLoss()(compiled(x), y)
+        (loss * random.random()).backward()
+    assert "runs eagerly" not in compiled.explain()
 
 
 def test_threads_on_one_plan_are_serialised():
