@@ -16,7 +16,7 @@ import os
 import numpy as np
 
 from fastnn.core.launch cimport host_call
-from fastnn.core.storage cimport empty_1d
+from fastnn.core.storage cimport empty_1d, is_arranged
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport table
 from fastnn.kernels.random cimport fn_random_table, random_tables
@@ -288,8 +288,9 @@ cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count, b
 
 
 def in_memory_order(np.ndarray a):
-    """A view of a whose axes run from the largest stride to the smallest."""
-    if np.PyArray_IS_C_CONTIGUOUS(a):
+    """A view of a whose axes run from the largest stride to the smallest; a itself where the library chose the order of the
+    axes, as for weights: torch's tensor lies in C order there."""
+    if np.PyArray_IS_C_CONTIGUOUS(a) or is_arranged(a):
         return a
     strides = (<object>a).strides
     return (<object>a).transpose(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
@@ -313,7 +314,7 @@ def normal_into(np.ndarray a, double mean, double std, generator=None):
         fill_normal(generator_of(generator), view, mean, std, view is not a)
     else:
         whole = np.empty((<object>view).shape, (<object>view).dtype)
-        fill_normal(generator_of(generator), whole, mean, std, True)
+        fill_normal(generator_of(generator), whole, mean, std, not is_arranged(a))
         (<object>view)[...] = whole
 
 

@@ -31,7 +31,7 @@ GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 
 def empty_parameter(shape: tuple[int, ...], dtype: DType) -> Parameter:
     """A Parameter of the shape; a matrix (out, in) lies in (in, out) memory: the forward products read it without turning it."""
-    return Parameter(from_array(new_array(shape[::-1], dtype).T))
+    return Parameter(from_array(new_array(shape, dtype, range(len(shape))[::-1])))
 
 
 def _no_projection(proj_size):

@@ -168,8 +168,7 @@ def _array_like(input, dtype):
     if array.flags.c_contiguous:
         return new_array(array.shape, dtype or array.dtype)
     order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    memory = new_array([array.shape[axis] for axis in order], dtype or array.dtype)
-    return memory.transpose([order.index(axis) for axis in range(array.ndim)])
+    return new_array(array.shape, dtype or array.dtype, order)
 
 
 def _filled_like(input, value, dtype):
