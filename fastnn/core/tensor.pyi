@@ -25,6 +25,7 @@ from fastnn.ops import (
     linalg,
     linear,
     logic,
+    matrix_functions,
     placement,
     power,
     random,
@@ -434,10 +435,14 @@ class Tensor:
     det = factorization.det
     inverse = factorization.inv
     logdet = factorization.logdet
-    matrix_power = factorization.matrix_power
     pinverse = factorization.pinverse
     slogdet = factorization.slogdet
     svd = factorization.old_svd
+    # ---- ops/matrix_functions
+    geqrf = matrix_functions.geqrf
+    matrix_exp = matrix_functions.matrix_exp
+    matrix_power = matrix_functions.matrix_power
+    orgqr = matrix_functions.householder_product
     # ---- ops/statistics
     cov = statistics.cov
     corrcoef = statistics.corrcoef
