@@ -129,6 +129,37 @@ def test_switches():
     assert fastnn.get_default_device().type == "cpu" and fastnn.get_num_interop_threads() == 1
 
 
+@pytest.mark.parametrize("text", ["s[1:]", "s[::-1]", "s[-1]", "s + (5,)", "(5,) + s", "s * 2", "2 * s", "s[:2].numel()", "s[:0].numel()"])
+def test_shapes_are_sizes(text):
+    torch = pytest.importorskip("torch")
+    wanted, found = (eval(text, {"s": m.zeros(2, 3, 4).shape}) for m in (torch, fastnn))
+    assert repr(found) == repr(wanted) and type(found).__name__ == type(wanted).__name__
+    with pytest.raises(TypeError):
+        [5] + fastnn.zeros(2).shape
+
+
+def test_places_of_names_that_programs_import():
+    from fastnn.cuda.amp import GradScaler, autocast
+
+    import fastnn.backends.cudnn as cudnn
+    import fastnn.cuda.amp as amp
+    with autocast(True, dtype=fastnn.float16), amp.autocast():
+        assert fastnn.ones(2).dtype == fastnn.float32
+    assert GradScaler(1024.0).scale(3) == 3 and isinstance(GradScaler(), fastnn.amp.GradScaler) and fastnn.cuda.amp is amp
+    cudnn.benchmark = True
+    assert fastnn.backends.cudnn.benchmark and not cudnn.is_available()
+    cudnn.benchmark = False
+
+
+def test_names_of_arguments_that_do_not_exist_are_refused():
+    x = fastnn.ones(2, 3)
+    for call in (lambda: x.argmax(axs=1), lambda: fastnn.cat([x], axes=0), lambda: x.var(names=1), lambda: x.sort(keepdims=True)):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            call()
+    with pytest.raises(TypeError, match="both 'dim' and its other name 'axis'"):
+        x.amax(dim=0, axis=0)
+
+
 def test_mixed_precision_changes_nothing():
     layer, x = fastnn.nn.Linear(2, 1), fastnn.ones(3, 2)
     plain, scaler = layer(x), fastnn.cuda.amp.GradScaler()
