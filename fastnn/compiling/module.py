@@ -9,6 +9,7 @@ from fastnn.core.plan import NotCapturedError, Plan
 from fastnn.core.recording import Recording
 from fastnn.core.replay import record_module, replay_module
 from fastnn.core.tensor import Tensor, from_array
+from fastnn.nn.utils.parametrize import uncached
 
 if TYPE_CHECKING:
     from typing import Any
@@ -73,7 +74,7 @@ class CompiledModule(Compiled):
 
         def run():
             outputs = []
-            with notices_draws(record):
+            with uncached(), notices_draws(record):
                 structure.append(_flatten(self.model(*inside), outputs))
             first_outputs.extend(t.array for t in outputs)
             return outputs, stand_ins

@@ -12,6 +12,7 @@ from fastnn.compiling.explain import explain
 from fastnn.core.guard import Guard
 from fastnn.core.plan import NotCapturedError, Plan
 from fastnn.core.recording import overlapping, recording
+from fastnn.nn.utils.parametrize import uncached
 
 if TYPE_CHECKING:
     from typing import Any
@@ -80,7 +81,7 @@ class Compiled:
             return run()[0]
         with self._state() if before is None else contextlib.nullcontext():
             guard = None if before is None else self._guard()
-            with recording([t.array for t in inputs]) as record, notices_draws(record):
+            with uncached(), recording([t.array for t in inputs]) as record, notices_draws(record):
                 answer, outputs = run()
         state = self._advance(before, record, guard, inputs, lambda: self._build(record, outputs, guard))
         self._keep(signature, state)
