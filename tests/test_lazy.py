@@ -20,6 +20,9 @@ CASES = [
     ("ConvTranspose3d", (4, 2), (3, 4, 2), (2, 3, 4, 4, 4)),
     ("BatchNorm1d", (), (5,), (4, 5)),
     ("BatchNorm2d", (1e-3, 0.3), (5, 1e-3, 0.3), (4, 5, 3, 3)),
+    ("InstanceNorm1d", (), (5, 1e-5, 0.1, True, True), (4, 5, 6)),
+    ("InstanceNorm2d", (1e-3, 0.3, True, False), (5, 1e-3, 0.3, True, False), (4, 5, 3, 3)),
+    ("InstanceNorm3d", (), (5, 1e-5, 0.1, True, True), (4, 5, 3, 3, 2)),
     ("BatchNorm3d", (1e-5, 0.1, False), (5, 1e-5, 0.1, False), (4, 5, 3, 3, 2)),
 ]
 

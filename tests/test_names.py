@@ -139,10 +139,9 @@ def test_shapes_are_sizes(text):
 
 
 def test_places_of_names_that_programs_import():
-    from fastnn.cuda.amp import GradScaler, autocast
-
     import fastnn.backends.cudnn as cudnn
     import fastnn.cuda.amp as amp
+    from fastnn.cuda.amp import GradScaler, autocast
     with autocast(True, dtype=fastnn.float16), amp.autocast():
         assert fastnn.ones(2).dtype == fastnn.float32
     assert GradScaler(1024.0).scale(3) == 3 and isinstance(GradScaler(), fastnn.amp.GradScaler) and fastnn.cuda.amp is amp

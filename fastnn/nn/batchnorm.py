@@ -143,17 +143,13 @@ class BatchNorm3d(BatchNorm):
     _axes = (5,)
 
 
-class LazyBatchNorm(LazyLayer, BatchNorm):
-    """A batch normalisation that takes num_features from its first input."""
+class LazyNormBase(LazyLayer, NormBase):
+    """A batch or instance normalisation that takes num_features from its first input."""
 
     def __init__(self, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True,
                  device: Device = None, dtype: DTypeArgument = None, *, bias: bool = True) -> None:
         super().__init__(0, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         self._wait()
-
-    def _features(self, input):
-        self._check_input_dim(input)
-        return input.shape[1]
 
     def _stored_features(self, state_dict, prefix):
         known = [state_dict[prefix + name] for name in ("weight", "running_mean") if prefix + name in state_dict]
@@ -164,6 +160,14 @@ class LazyBatchNorm(LazyLayer, BatchNorm):
         for t in (self.weight, self.bias, self.running_mean, self.running_var):
             if t is not None:
                 t.data = empty_parameter(features, t.dtype)
+
+
+class LazyBatchNorm(LazyNormBase, BatchNorm):
+    """A batch normalisation that takes num_features from its first input."""
+
+    def _features(self, input):
+        self._check_input_dim(input)
+        return input.shape[1]
 
 
 class LazyBatchNorm1d(LazyBatchNorm, BatchNorm1d):
