@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core.tensor import from_array
 from fastnn.ops.dropout import dropout
+from fastnn.ops.elementwise import where
 from fastnn.ops.joining import repeat_interleave
 from fastnn.ops.linear import matmul
 from fastnn.ops.promotion import require_tensors, type_name
@@ -15,23 +17,33 @@ from fastnn.ops.softmax import softmax
 
 if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
+    from fastnn.core.types import DType
 
 __all__ = ["scaled_dot_product_attention"]
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
-    """softmax(q k^T * scale + mask) over the keys; a bool mask is True where a query may look."""
+    """softmax(q k^T * scale + mask) over the keys."""
     scores = matmul(query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale), key.mT)
-    if mask is None:
-        return softmax(scores, -1)
-    if mask.dtype != np.bool_:
-        return softmax(scores + mask, -1)
-    return softmax(scores.masked_fill(~mask, float("-inf")), -1)
+    return softmax(scores if mask is None else scores + mask, -1)
 
 
-def causal_mask(rows: int, columns: int) -> Tensor:
-    """True on and below the diagonal."""
-    return from_array(np.tri(rows, columns, dtype=np.bool_))
+# Constants lie where they were, so that a compiled step knows them again.
+@lru_cache(maxsize=16)
+def causal_mask(rows: int, columns: int, dtype: DType) -> Tensor:
+    """0 on and below the diagonal, -inf above."""
+    return from_array(np.triu(np.full((rows, columns), -np.inf, dtype), 1))
+
+
+@cache
+def zero(dtype: DType) -> Tensor:
+    """The number 0."""
+    return from_array(np.zeros((), dtype))
+
+
+def added_to_scores(mask: Tensor, dtype: DType, hides: bool = False) -> Tensor:
+    """A bool mask as numbers to add, 0 and -inf; it is True where a query may look, or what `hides` keys from it."""
+    return where(mask, float("-inf"), zero(dtype)) if hides else where(mask, zero(dtype), float("-inf"))
 
 
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
@@ -77,15 +89,17 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     if is_causal:
         if attn_mask is not None:
             raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
-        attn_mask = causal_mask(query.shape[-2], key.shape[-2])
+        attn_mask = causal_mask(query.shape[-2], key.shape[-2], query.dtype)
     if enable_gqa:
         key = repeat_interleave(key, query.shape[-3] // key.shape[-3], -3)
         value = repeat_interleave(value, query.shape[-3] // value.shape[-3], -3)
     blind = None
-    if attn_mask is not None and not is_causal:     # all scores of a query may be -inf: it gets zeros, and no NaN for a gradient
-        hidden = ~attn_mask if attn_mask.dtype == np.bool_ else attn_mask == float("-inf")
-        blind = hidden.all(-1, keepdim=True)
-        attn_mask = attn_mask | blind if attn_mask.dtype == np.bool_ else attn_mask.masked_fill(blind, 0.0)
+    if attn_mask is not None and not is_causal:
+        if attn_mask.dtype == np.bool_:
+            attn_mask = added_to_scores(attn_mask, query.dtype)
+        if key.shape[-2]:       # all scores of a query may be -inf: it gets zeros, and no NaN for a gradient
+            blind = attn_mask.detach().amax(-1, keepdim=True) == float("-inf")
+            attn_mask = attn_mask.masked_fill(blind, 0.0)
     weights = attention_weights(query, key, attn_mask, scale)
     if blind is not None:
         weights = weights.masked_fill(blind, 0.0)
