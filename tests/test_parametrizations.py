@@ -73,6 +73,20 @@ def test_spectral_norm_by_a_hook_as_torchs(kind, options):
     compare(kind, lambda m, layer: m.nn.utils.spectral_norm(layer, **options))
 
 
+@pytest.mark.parametrize("form", ["parametrizations.spectral_norm", "spectral_norm"])
+def test_two_calls_before_a_backward(form):
+    """The second call changes the vectors that the first one used."""
+    torch = pytest.importorskip("torch")
+    results = []
+    for m in (torch, fastnn):
+        m.manual_seed(0)
+        layer, x = eval(f"m.nn.utils.{form}", {"m": m})(m.nn.Linear(3, 2)), m.arange(6.0).reshape(2, 3)
+        (layer(x).square().sum() + layer(-x).exp().sum()).backward()
+        results.append([values(p.grad) for p in layer.parameters()])
+    for w, f in zip(*results, strict=True):
+        np.testing.assert_allclose(f, w, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("base", [True, False])
 @pytest.mark.parametrize("map_", ["matrix_exp", "cayley", "householder", None])
 @pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 6)], ids=str)
