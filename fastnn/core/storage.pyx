@@ -183,7 +183,7 @@ def new_array(shape, dtype, order=None):
     """An undefined NumPy array in aligned memory of the pool, for values that Python code writes; `order`: its axes from the
     largest stride to the smallest, as they are by default.
 
-    Its serial stays 0: a plan takes it for data from outside, as it takes any array that no record writes.
+    Its serial is negative: a plan takes it for data from outside, as it takes any array that no record writes.
     """
     cdef np.dtype descr = numpy.dtype(dtype)
     cdef np.npy_intp[32] sizes
@@ -198,10 +198,17 @@ def new_array(shape, dtype, order=None):
         if sizes[i] < 0:
             raise ValueError(f"negative dimension in shape {tuple(shape)}")
     if order is None:
-        return make(ndim, sizes, NULL, descr.num, 0)
+        return make(ndim, sizes, NULL, descr.num, -next_serial())
     for i in range(ndim):
         axes[i] = order[i]
-    return make_ordered(ndim, sizes, axes, descr.num, 0)
+    return make_ordered(ndim, sizes, axes, descr.num, -next_serial())
+
+
+def pooled(array):
+    """A copy where `new_array` lies: a compiled step whose runs make it anew with the same values keeps one."""
+    copy = new_array(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 cdef np.ndarray make_ordered(int ndim, np.npy_intp* shape, np.npy_intp* order, int typenum, long serial):

@@ -15,6 +15,7 @@ from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport is_real
 from fastnn.ops.layout cimport contiguous
 
+from fastnn.core.storage import pooled
 from fastnn.ops.promotion import computed_dtype
 
 np.import_array()
@@ -28,7 +29,7 @@ def rows_of(place, weight):
     kept = place >= 0
     first = np.zeros(len(place) + 1, np.int64)
     np.cumsum(kept.sum(1), out=first[1:])
-    return first, np.ascontiguousarray(place[kept]), np.ascontiguousarray(np.broadcast_to(weight, place.shape)[kept])
+    return pooled(first), pooled(place[kept]), pooled(np.broadcast_to(weight, place.shape)[kept])
 
 
 def transposed(rows, int sources):
@@ -38,7 +39,7 @@ def transposed(rows, int sources):
     order = np.argsort(place, kind="stable")
     back = np.zeros(sources + 1, np.int64)
     np.cumsum(np.bincount(place, minlength=sources), out=back[1:])
-    return back, np.ascontiguousarray(targets[order]), np.ascontiguousarray(weight[order])
+    return pooled(back), pooled(targets[order]), pooled(weight[order])
 
 
 cdef np.ndarray apply(np.ndarray x, int axis, rows):

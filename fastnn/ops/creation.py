@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core.storage import new_array
+from fastnn.core.storage import new_array, pooled
 from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
 from fastnn.ops.aliases import into
 from fastnn.ops.host import compute, result, tensor_of
@@ -286,9 +286,9 @@ def arange(start: Number | Tensor, end: Number | Tensor | None = None, step: Num
     if (b - a) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if kind.kind != "f":
-        return _new(np.arange(a, b, by, dtype=kind), requires_grad, device, out)
+        return _new(pooled(np.arange(a, b, by, dtype=kind)), requires_grad, device, out)
     n = int(np.ceil((b - a) / by))
-    return _new((a + by * np.arange(n, dtype=np.float64)).astype(kind), requires_grad, device, out)
+    return _new(pooled((a + by * np.arange(n, dtype=np.float64)).astype(kind)), requires_grad, device, out)
 
 
 def linspace(start: Number | Tensor, end: Number | Tensor, steps: int, *, out: Tensor | None = None,
@@ -298,20 +298,20 @@ def linspace(start: Number | Tensor, end: Number | Tensor, steps: int, *, out: T
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    return _new(np.linspace(start, end, steps).astype(_default(dtype, out)), requires_grad, device, out)
+    return _new(pooled(np.linspace(start, end, steps).astype(_default(dtype, out))), requires_grad, device, out)
 
 
 def logspace(start: Number, end: Number, steps: int, base: float = 10.0, *, out: Tensor | None = None,
              dtype: DTypeArgument = None, layout: object = None, device: Device = None,
              requires_grad: bool = False) -> Tensor:
     """base to the power of `steps` values at equal distances."""
-    return _new(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype, out)), requires_grad, device, out)
+    return _new(pooled(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype, out))), requires_grad, device, out)
 
 
 def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
         device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
-    return _new(np.eye(n, m, dtype=_default(dtype, out)), requires_grad, device, out)
+    return _new(pooled(np.eye(n, m, dtype=_default(dtype, out))), requires_grad, device, out)
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
