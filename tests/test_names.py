@@ -97,7 +97,15 @@ def test_orders_of_memory_are_accepted():
     assert fastnn.nn.Conv2d(3, 4, 3).to(memory_format=fastnn.channels_last)(t.contiguous(memory_format=fastnn.channels_last)).shape[1] == 4
 
 
+def test_size_by_name():
+    for function in (fastnn.zeros, fastnn.ones, fastnn.empty, fastnn.rand, fastnn.randn):
+        assert function(size=(2, 3)).shape == (2, 3) and function(size=[2]).shape == (2,)
+
+
 def test_older_places_of_names():
+    import fastnn.backends.cudnn as cudnn
+    cudnn.benchmark = False
+    assert cudnn is fastnn.backends.cudnn and not cudnn.is_available() and cudnn.version() is None
     from fastnn.optim.lr_scheduler import LRScheduler, _LRScheduler
     from fastnn.utils.data import (
         DataLoader,

@@ -398,28 +398,31 @@ def float_array(size, dtype, device, str name):
     return new_array(shape_of(size), dtype)
 
 
-def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def rand(*sizes, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+         pin_memory=False):
     """A tensor of numbers uniform in [0, 1), equal to torch's under the same seed.
 
     Parameters
     ----------
-    *size : int or a sequence of ints
+    *sizes : int or a sequence of ints
+        Or by name, `size`.
     generator : Generator, default the default generator
     out : Tensor, optional
     dtype : float32 or float64, default the default dtype
     requires_grad : bool, default False
     """
-    array = float_array(size, dtype, device, "rand")
+    array = float_array(sizes if size is None else (size,), dtype, device, "rand")
     host_call("rand", uniform_into, (array, 0, 1, generator))
     return finish(array, out, requires_grad)
 
 
-def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def randn(*sizes, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+          pin_memory=False):
     """A tensor of standard normal numbers: torch's under the same seed (float32 from 16 elements on: to 1e-6).
 
     Parameters as of `rand`.
     """
-    array = float_array(size, dtype, device, "randn")
+    array = float_array(sizes if size is None else (size,), dtype, device, "randn")
     host_call("randn", normal_into, (array, 0, 1, generator))
     return finish(array, out, requires_grad)
 

@@ -33,8 +33,10 @@ def _default(dtype, out=None):
     return np.dtype(dtype) if dtype is not None else get_default_dtype() if out is None else out.dtype
 
 
-def _shape(size):
-    """A shape given as separate ints or as one sequence."""
+def _shape(size, named=None):
+    """A shape given as separate ints or as one sequence, or by name."""
+    if named is not None:
+        size = (named,)
     if len(size) == 1 and not isinstance(size[0], int | np.integer):
         size = tuple(size[0])
     for n in size:
@@ -177,23 +179,23 @@ def _filled_like(input, value, dtype):
     return array
 
 
-def zeros(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+def zeros(*sizes: Dims, size: Dims | None = None, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
           device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return _new(_filled(_shape(size), 0, _default(dtype, out)), requires_grad, device, out)
+    return _new(_filled(_shape(sizes, size), 0, _default(dtype, out)), requires_grad, device, out)
 
 
-def ones(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+def ones(*sizes: Dims, size: Dims | None = None, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
          device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return _new(_filled(_shape(size), 1, _default(dtype, out)), requires_grad, device, out)
+    return _new(_filled(_shape(sizes, size), 1, _default(dtype, out)), requires_grad, device, out)
 
 
-def empty(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+def empty(*sizes: Dims, size: Dims | None = None, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
           device: Device = None, pin_memory: bool = False, requires_grad: bool = False,
           memory_format: object = None) -> Tensor:
     """A tensor whose values are undefined."""
-    return _new(new_array(_shape(size), _default(dtype, out)), requires_grad, device, out)
+    return _new(new_array(_shape(sizes, size), _default(dtype, out)), requires_grad, device, out)
 
 
 def full(size: Dims, fill_value: Number | Tensor, *, out: Tensor | None = None, dtype: DTypeArgument = None,

@@ -85,6 +85,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None,
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                                f"{list(t.shape)} at entry {i}")
     dtype = result_dtype(*parts)
+    if dtype.kind == "f" and all(t.dtype == dtype for t in parts):
+        return join([unsqueeze(t, axis) for t in parts], axis)
     dtypes = [t.dtype for t in parts]
     array = compute("stack", lambda *a: np.stack(a, axis, dtype=dtype, casting="unsafe"), *(t.array for t in parts))
 
