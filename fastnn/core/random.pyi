@@ -46,9 +46,11 @@ def float_array(size: Sequence[Dims], dtype: DTypeArgument, device: Device, name
 
 # ---- tensors
 def rand(*sizes: Dims, size: Dims | None = None, generator: Generator | None = None, out: Tensor | None = None,
-         dtype: DTypeArgument = None, layout: object = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor: ...
+         dtype: DTypeArgument = None, layout: object = None, device: Device = None, requires_grad: bool = False,
+         pin_memory: bool = False) -> Tensor: ...
 def randn(*sizes: Dims, size: Dims | None = None, generator: Generator | None = None, out: Tensor | None = None,
-          dtype: DTypeArgument = None, layout: object = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor: ...
+          dtype: DTypeArgument = None, layout: object = None, device: Device = None, requires_grad: bool = False,
+          pin_memory: bool = False) -> Tensor: ...
 @overload
 def randint(low: int, high: Sequence[int], *, generator: Generator | None = None, out: Tensor | None = None,
             dtype: DTypeArgument = None, layout: object = None, device: Device = None,
