@@ -30,9 +30,9 @@ COMMON = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=fast", "-fvisi
 CYTHON = ["-O2", "-g0", "-MMD", "-fno-asynchronous-unwind-tables", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare",
           "-Wno-missing-field-initializers", "-Wno-cast-function-type", "-fno-math-errno"]
 # Modules of which no call is one of many in a small step: -Os makes them a fifth smaller, and a quarter slower where Python's part is all.
-SELDOM = {"fastnn.core.function", "fastnn.core.fusion", "fastnn.core.grad_mode", "fastnn.core.plan", "fastnn.core.recording",
-          "fastnn.ops.axis_map", "fastnn.ops.boltzmann", "fastnn.ops.distance", "fastnn.ops.embedding", "fastnn.ops.group_normalization",
-          "fastnn.ops.loss_rows", "fastnn.ops.pooling", "fastnn.ops.region"}
+SELDOM = {"fastnn.core.function", "fastnn.core.fusion", "fastnn.core.grad_mode", "fastnn.core.plan", "fastnn.core.random",
+          "fastnn.core.recording", "fastnn.ops.axis_map", "fastnn.ops.boltzmann", "fastnn.ops.distance", "fastnn.ops.embedding",
+          "fastnn.ops.group_normalization", "fastnn.ops.loss_rows", "fastnn.ops.pooling", "fastnn.ops.power", "fastnn.ops.region"}
 EXTRA = shlex.split(os.environ.get("FASTNN_CFLAGS", ""))
 EXTRA_LINK = shlex.split(os.environ.get("FASTNN_LDFLAGS", "-Wl,--strip-all -Wl,-z,noseparate-code" if sys.platform == "linux" else ""))
 JOBS = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

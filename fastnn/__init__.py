@@ -8,6 +8,7 @@ import numpy as _np
 from fastnn import amp as amp
 from fastnn import autograd as autograd
 from fastnn import backends as backends
+from fastnn import cuda as cuda
 from fastnn.amp import GradScaler as GradScaler
 from fastnn.amp import autocast as autocast
 from fastnn.autograd import enable_grad as enable_grad
@@ -15,7 +16,6 @@ from fastnn.autograd import inference_mode as inference_mode
 from fastnn.autograd import no_grad as no_grad
 from fastnn.autograd import set_grad_enabled as set_grad_enabled
 from fastnn.core.device import accelerator as accelerator
-from fastnn.core.device import cuda as cuda
 from fastnn.core.device import device as device
 from fastnn.core.device import mps as mps
 from fastnn.core.grad_mode import is_grad_enabled as is_grad_enabled

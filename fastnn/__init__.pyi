@@ -5,6 +5,7 @@ import numpy as np
 from fastnn import amp as amp
 from fastnn import autograd as autograd
 from fastnn import backends as backends
+from fastnn import cuda as cuda
 from fastnn import datasets as datasets
 from fastnn import distributions as distributions
 from fastnn import io as io
@@ -21,7 +22,6 @@ from fastnn.autograd import no_grad as no_grad
 from fastnn.autograd import set_grad_enabled as set_grad_enabled
 from fastnn.compiling import compile as compile
 from fastnn.core.device import accelerator as accelerator
-from fastnn.core.device import cuda as cuda
 from fastnn.core.device import device as device
 from fastnn.core.device import mps as mps
 from fastnn.core.grad_mode import is_grad_enabled as is_grad_enabled

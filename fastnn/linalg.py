@@ -1,4 +1,7 @@
-"""torch.linalg's names: norms, factorizations, equations.  Eigenvalues of general matrices are complex: there are none here."""
+"""torch.linalg's names: norms, factorizations, equations, functions of matrices.
+
+Eigenvalues of general matrices are complex: there are none here.
+"""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +18,6 @@ from fastnn.ops.factorization import (
     eigh,
     inv,
     matrices,
-    matrix_power,
     pinv,
     qr,
     slogdet,
@@ -25,18 +27,20 @@ from fastnn.ops.factorization import (
 )
 from fastnn.ops.linalg import chain_matmul, cross
 from fastnn.ops.linear import matmul
+from fastnn.ops.matrix_functions import householder_product, matrix_exp, matrix_power
 from fastnn.ops.promotion import require_tensors, type_name
 from fastnn.ops.reduction import norm as _norm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal
+    from typing import Literal, Unpack
 
     from fastnn.core.types import Dims, DTypeArgument
+    from fastnn.ops.aliases import AxesNames, AxisName
 
-__all__ = ["LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm",
-           "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
-           "vander", "vecdot", "vector_norm"]
+__all__ = ["LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "householder_product", "inv",
+           "lstsq", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
+           "solve", "solve_triangular", "svd", "svdvals", "vander", "vecdot", "vector_norm"]
 
 
 class LeastSquares(NamedTuple):
@@ -97,7 +101,7 @@ def _floats(name, x, dtype):
 
 @numpy_names
 def vector_norm(x: Tensor, ord: float = 2, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None,
-                out: Tensor | None = None) -> Tensor:
+                out: Tensor | None = None, **names: Unpack[AxesNames]) -> Tensor:
     """(sum |x|^ord)^(1/ord) over axes (default all); ord may be inf, -inf or 0 (how many are not zero).
 
     Examples
@@ -114,7 +118,7 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Dims | None = None, keepdim: boo
 
 @numpy_names
 def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *,
-                dtype: DTypeArgument = None, out: Tensor | None = None) -> Tensor:
+                dtype: DTypeArgument = None, out: Tensor | None = None, **names: Unpack[AxesNames]) -> Tensor:
     """The norm of matrices: "fro", "nuc" (sum of singular values), 2 and -2 (largest and smallest), 1 and -1 (of the columns' sums of
     sizes), inf and -inf (of the rows')."""
     A = _floats("linalg.matrix_norm", A, dtype)
@@ -142,7 +146,7 @@ def matrix_norm(A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -
 
 @numpy_names
 def norm(A: Tensor, ord: float | str | None = None, dim: Dims | None = None, keepdim: bool = False, *, out: Tensor | None = None,
-         dtype: DTypeArgument = None) -> Tensor:
+         dtype: DTypeArgument = None, **names: Unpack[AxesNames]) -> Tensor:
     """`vector_norm` of everything or over one axis, `matrix_norm` over two; `ord` and no `dim` goes by the number of axes."""
     A = _floats("linalg.norm", A, dtype)
     if ord is None:
@@ -179,6 +183,6 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
 
 @numpy_names
-def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, **names: Unpack[AxisName]) -> Tensor:
     """Sum of products along an axis."""
     return (x * y).sum(dim)

@@ -172,3 +172,9 @@ def test_modules(name, arguments):
     x = rng.standard_normal((2, 4 if name == "GLU" else 3, 6)).astype(np.float32)
     np.testing.assert_allclose(ours(from_array(x.copy())).detach().numpy(), other(torch.tensor(x)).detach().numpy(), rtol=3e-6,
                                atol=1e-6)
+
+
+def test_hardtanh_takes_its_older_names():
+    with pytest.warns(FutureWarning, match="`max_value` is deprecated and renamed to `max_val`"):
+        layer = layers.Hardtanh(0.0, max_value=2.0)
+    assert repr(layer) == "Hardtanh(min_val=0.0, max_val=2.0)"

@@ -5,6 +5,7 @@ import pytest
 import fastnn
 from fastnn.autograd import gradcheck
 from fastnn.nn import functional as F
+from fastnn.ops import attention
 
 RNG = np.random.default_rng(0)
 INF = float("inf")
@@ -68,6 +69,56 @@ def test_scaled_dot_product_attention(case):
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 64])
+def test_causal_attention_by_blocks(rows, monkeypatch):
+    """All lengths beside the size of a block, fewer and more keys than queries, no query at all."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(attention, "ROWS", rows)
+    for length in (0, 1, 2, 5, 6, 7, 9, 17):
+        for keys in (1, 4, 6, 7, 20):
+            q, k, v = (RNG.standard_normal((2, n, 3)) for n in (length, keys, keys))
+            results = []
+            for m, function in ((torch, torch.nn.functional.scaled_dot_product_attention), (fastnn, F.scaled_dot_product_attention)):
+                x = [m.tensor(a, requires_grad=True) for a in (q, k, v)]
+                y = function(*x, is_causal=True, scale=0.7)
+                (y * y.sin()).sum().backward()
+                results.append([np.asarray(y.detach()), *(np.asarray(t.grad) for t in x)])
+            for w, f in zip(*results, strict=True):
+                np.testing.assert_allclose(f, w, rtol=1e-6, atol=1e-9, err_msg=f"{length}, {keys}")
+
+
+class Attending(fastnn.nn.Module):
+    """Attention of one kind over the positions of a sequence."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.project, self.attention = kind, fastnn.nn.Linear(8, 24), fastnn.nn.MultiheadAttention(8, 2, batch_first=True)
+        self.register_buffer("mask", fastnn.tril(fastnn.ones(6, 6)))
+
+    def forward(self, x):
+        q, k, v = self.project(x).chunk(3, -1)
+        if self.kind == "by hand":
+            return (q @ k.mT).masked_fill(self.mask[:6, :6] == 0, -INF).softmax(-1) @ v
+        if self.kind == "module":
+            return self.attention(q, k, v, key_padding_mask=self.mask[4:5] == 0, attn_mask=self.mask == 0)[0]
+        options = {"causal": {"is_causal": True}, "bool": {"attn_mask": self.mask == 1}, "float": {"attn_mask": self.mask}}
+        return F.scaled_dot_product_attention(q, k, v, **options[self.kind])
+
+
+@pytest.mark.parametrize("rows", [2, 64])
+@pytest.mark.parametrize("kind", ["by hand", "module", "causal", "bool", "float"])
+def test_compiled_steps_capture_attention(kind, rows, monkeypatch):
+    monkeypatch.setattr(attention, "ROWS", rows)
+
+    def run(compiled):
+        fastnn.manual_seed(0)
+        model = fastnn.nn.Sequential(Attending(kind), fastnn.nn.Flatten(0), fastnn.nn.Unflatten(0, (6, 8)))
+        step = fastnn.compile(model, fastnn.nn.CrossEntropyLoss(), fastnn.optim.SGD(model.parameters(), lr=0.5), fullgraph=True)
+        x, y = fastnn.randn(1, 6, 8), fastnn.arange(6)
+        return [(step(x, y) if compiled else step._run([x, y])[0]).item() for _ in range(6)]
+    assert run(True) == run(False)
+
+
 def test_grouped_heads_share_keys():
     q, k = fastnn.randn(2, 4, 5, 3), fastnn.randn(2, 2, 6, 3)
     y = F.scaled_dot_product_attention(q, k, k, enable_gqa=True)
@@ -84,16 +135,16 @@ def test_attention_refuses():
             call()
     with pytest.raises(AssertionError, match="divisible by num_heads"):
         fastnn.nn.MultiheadAttention(5, 2)
-    attention = fastnn.nn.MultiheadAttention(4, 2)
+    layer = fastnn.nn.MultiheadAttention(4, 2)
     x = fastnn.ones(3, 1, 4)
     with pytest.raises(RuntimeError, match=r"The shape of the 2D attn_mask is torch.Size\(\[2, 2\]\), but should be \(3, 3\)"):
-        attention(x, x, x, attn_mask=fastnn.ones(2, 2))
+        layer(x, x, x, attn_mask=fastnn.ones(2, 2))
     with pytest.raises(RuntimeError, match="is_causal hint"):
-        attention(x, x, x, is_causal=True)
+        layer(x, x, x, is_causal=True)
     with pytest.raises(AssertionError, match="embedding dimension of 4, but got 3"):
-        attention(x[..., :3], x, x)
+        layer(x[..., :3], x, x)
     with pytest.raises(AssertionError, match="received 4-D"):
-        attention(x[None], x, x)
+        layer(x[None], x, x)
 
 
 @pytest.mark.parametrize("first", [False, True])

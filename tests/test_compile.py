@@ -1,8 +1,10 @@
 """Compiled steps and modules: the same bits as the eager loop, for every layer, loss and optimizer, and what they refuse."""
+import random
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +185,104 @@ def test_what_cannot_be_captured_runs_eagerly_after_one_warning():
     with pytest.raises(NotCapturedError, match="hands values of the step to Python|number computed in Python|outside the kernels"):
         for x, y in data:
             strict(x, y)
+
+
+class Positions(nn.Module):
+    """Constants made in forward: positions, an initial state, factors, a number behind `where`, offsets, tables of interpolation."""
+
+    def __init__(self):
+        super().__init__()
+        self.place, self.gru, self.last = nn.Embedding(9, 20), nn.GRU(20, 16), nn.Linear(16, 5)
+        self.bag = nn.EmbeddingBag(3, 16)
+        self.register_buffer("hidden", fastnn.arange(16) % 5 == 0)
+
+    def forward(self, x):
+        h = fastnn.stack([x, self.place(fastnn.arange(x.shape[0]))], 1).sum(1)
+        out = self.gru(h[:, None], fastnn.zeros(1, 1, 16))[0]
+        out = out[:, 0] * fastnn.full((16,), 2.0) + fastnn.linspace(0, 1, 16) + self.bag(fastnn.zeros(len(x), 2).long())
+        out = nn.functional.interpolate(out[:, None], size=16, mode="linear", align_corners=True)[:, 0]
+        return self.last(out.masked_fill(self.hidden, -1.5) + fastnn.eye(16)[3])
+
+
+def test_constants_made_in_forward_are_kept():
+    data = [(x[:n], y[:n]) for (x, y), n in zip(batches(20), [8, 5] * 10, strict=True)]
+    eager, compiled = train(Positions, data, False), train(Positions, data, True)     # fullgraph: nothing runs eagerly
+    assert_equal_runs(eager[:2], compiled[:2])
+    assert "runs eagerly" not in compiled[2].explain()
+
+
+def test_what_is_no_constant_is_not_taken_for_one():
+    """Memory that kernels write, arrays made before the step, values that change."""
+    class Counted(nn.Module):
+        def __init__(self, forward):
+            super().__init__()
+            self.linear, self.rule = nn.Linear(20, 5), forward
+
+        def forward(self, x):
+            return self.linear(x) * self.rule(self)
+    made = [fastnn.ones(5)]
+    calls = []
+
+    def accumulated(model):
+        total = fastnn.zeros(5)
+        total.add_(1.0)
+        return total
+
+    def counted(model):
+        calls.append(1)
+        return fastnn.full((5,), 1.0 + len(calls))
+    data = batches(12)
+    for rule in (accumulated, counted, lambda model: made[0]):
+        def run(compiled, rule=rule):
+            fastnn.manual_seed(0)
+            calls.clear()
+            model = Counted(rule)
+            step = fastnn.compile(model, nn.CrossEntropyLoss(), optimizer_for(model))
+            losses = []
+            for i, (x, y) in enumerate(data):
+                made[0] = fastnn.full((5,), 1.0 if i < 6 else 3.0)
+                losses.append((step(x, y) if compiled else step._run([x, y])[0]).item())
+            return losses
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert run(True) == run(False)
+
+
+class SometimesDeeper(nn.Module):
+    """Layers are left out by chance (stochastic depth, teacher forcing): the numbers are Python's or NumPy's."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.first, self.second, self.draw = nn.Linear(20, 20), nn.Linear(20, 5), draw
+
+    def forward(self, x):
+        return self.second(x + self.first(x) if self.draw() < 0.9 else x)
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand], ids=["random", "numpy"])
+def test_random_numbers_of_python_are_never_frozen(draw):
+    data = batches(30)
+
+    def run(compiled):
+        fastnn.manual_seed(0)
+        random.seed(3)
+        np.random.seed(3)
+        model = SometimesDeeper(draw)
+        step = fastnn.compile(model, nn.CrossEntropyLoss(), optimizer_for(model))
+        return [(step(x, y) if compiled else step._run([x, y])[0]).item() for x, y in data]
+    with pytest.warns(UserWarning, match="draws numbers from Python's random or numpy.random"):
+        found = run(True)
+    assert found == run(False)
+
+
+def test_random_numbers_drawn_between_forward_and_backward_are_no_fault():
+    fastnn.manual_seed(0)
+    model = classifier()
+    compiled = fastnn.compile(model, fullgraph=True)
+    for x, y in batches(5):
+        loss = nn.CrossEntropyLoss()(compiled(x), y)
+        (loss * random.random()).backward()
+    assert "runs eagerly" not in compiled.explain()
 
 
 def test_threads_on_one_plan_are_serialised():

@@ -184,6 +184,72 @@ def test_gradgradcheck_finds_a_wrong_rule():
     assert not fn.autograd.gradgradcheck(Wrong.apply, x, raise_exception=False)
 
 
+def test_user_function_with_setup_context():
+    class Scale(fn.autograd.Function):
+        @staticmethod
+        def forward(x, factor):
+            return x * factor
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            x, ctx.factor = inputs
+            ctx.save_for_backward(x, output)
+
+        @staticmethod
+        def backward(ctx, grad):
+            x, y = ctx.saved_tensors
+            assert fn.equal(y, x * ctx.factor)
+            return grad * ctx.factor, None
+    x = fn.tensor(X, requires_grad=True)
+    assert fn.autograd.gradgradcheck(lambda x: Scale.apply(x, 2.5) ** 2, x)
+
+
+def test_a_rule_marked_as_differentiable_once():
+    class Exp(fn.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.y = x.exp()
+            return ctx.y
+
+        @staticmethod
+        @fn.autograd.function.once_differentiable
+        def backward(ctx, grad):
+            return fn.from_numpy(grad.detach().numpy() * ctx.y.numpy())
+    x = fn.tensor(X, requires_grad=True)
+    assert fn.autograd.gradcheck(Exp.apply, x)
+    g, = fn.autograd.grad((Exp.apply(x) ** 2).sum(), x, create_graph=True)
+    np.testing.assert_allclose(g.detach().numpy(), 2 * np.exp(2 * X))
+    with pytest.raises(RuntimeError, match="differentiate twice a function that was marked with @once_differentiable"):
+        g.sum().backward()
+
+
+def test_arguments_of_grad():
+    x, unused = fn.tensor(X, requires_grad=True), fn.ones(3, requires_grad=True)
+    g, = fn.autograd.grad(outputs=(x ** 2).sum(), inputs=x, create_graph=True, retain_graph=True, only_inputs=True)
+    assert fn.equal(g.detach(), 2 * x.detach())
+    g, zero = fn.autograd.grad((x ** 2).sum(), (x, unused), materialize_grads=True)
+    assert zero.tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="Expected allow_unused to be True or not passed"):
+        fn.autograd.grad((x ** 2).sum(), (x, unused), allow_unused=False, materialize_grads=True)
+    with pytest.raises(NotImplementedError, match="is_grads_batched"):
+        fn.autograd.grad((x ** 2).sum(), x, is_grads_batched=True)
+
+
+def test_hooks_after_the_gradient_has_been_added():
+    x = fn.tensor(X, requires_grad=True)
+    seen = []
+    handle = x.register_post_accumulate_grad_hook(lambda p: seen.append((p is x, p.grad.sum().item())))
+    (x * 2).sum().backward()
+    (x * x).sum().backward(create_graph=True)
+    handle.remove()
+    (x * 2).sum().backward()
+    first = 2.0 * X.size
+    assert seen == [(True, first), (True, pytest.approx(first + 2 * X.sum()))]
+    for other, words in ((x * 2, "non-leaf"), (fn.ones(2), "doesn't require gradient")):
+        with pytest.raises(RuntimeError, match=words):
+            other.register_post_accumulate_grad_hook(print)
+
+
 def test_user_function_that_saves_its_output():
     class Exp(fn.autograd.Function):
         @staticmethod

@@ -45,6 +45,9 @@ CASES = {
     "eigvalsh": (lambda m, a: m.linalg.eigvalsh(a), POSITIVE),
     "qr tall": (lambda m, a: m.linalg.qr(a), TALL),
     "qr square": (lambda m, a: m.linalg.qr(a), SQUARE),
+    "matrix_exp": (lambda m, a: (m.linalg.matrix_exp(a), a.mul(9).matrix_exp() / 1e6, m.matrix_exp(a * 0)), SQUARE),
+    "householder_product": (lambda m, a, t: m.linalg.householder_product(a, t), TALL, RNG.standard_normal(3)),
+    "householder_product of a batch": (lambda m, a, t: m.orgqr(a, t), SQUARE, RNG.standard_normal((2, 3))),
     "matrix_power": (lambda m, a: (m.linalg.matrix_power(a, 5), a.matrix_power(-2)), SQUARE),
     "lstsq": (lambda m, a, b: m.linalg.lstsq(a, b), TALL, RNG.standard_normal((5, 2))),
     "lstsq vector": (lambda m, a, b: m.linalg.lstsq(a, b).solution, TALL, RNG.standard_normal(5)),
@@ -118,7 +121,11 @@ def test_singular_matrices_and_wrong_shapes():
                         (lambda: fastnn.linalg.inv(ones.long()), "Expected a floating point or complex tensor as input. Got Long"),
                         (lambda: fastnn.linalg.solve(fastnn.eye(2), fastnn.ones(3)), "Incompatible shapes of A and B"),
                         (lambda: fastnn.linalg.norm(fastnn.ones(2, 2, 2), 2), "must be 1D or 2D. Got 3D"),
-                        (lambda: fastnn.linalg.matrix_norm(ones, 3), "Order 3 not supported")):
+                        (lambda: fastnn.linalg.matrix_norm(ones, 3), "Order 3 not supported"),
+                        (lambda: fastnn.matrix_exp(fastnn.ones(2, 3)), "square matrices, but they are 2 by 3"),
+                        (lambda: fastnn.orgqr(fastnn.ones(2, 3), ones[0]), r"input.shape\[-2\] must be greater than or equal"),
+                        (lambda: fastnn.orgqr(ones, fastnn.ones(3)), "greater than or equal to tau.shape"),
+                        (lambda: fastnn.orgqr(ones, ones[0].double()), "tau dtype")):
         with pytest.raises(RuntimeError, match=words):
             call()
     with pytest.raises(NotImplementedError, match="Half"):
@@ -138,6 +145,32 @@ def test_what_has_no_gradient_says_so():
     fastnn.linalg.svd(a).S.sum().backward()         # the values have one
     with pytest.raises(RuntimeError, match="linalg_qr: the derivative"):
         fastnn.linalg.qr(a).R.sum().backward()
+    with pytest.raises(RuntimeError, match="geqrf"):
+        a.geqrf().tau.sum().backward()
+
+
+def test_householder_vectors_of_lapack_make_its_q():
+    for shape in ((5, 3), (3, 5), (2, 4, 4)):
+        a = fastnn.tensor(RNG.standard_normal(shape))
+        h, tau = fastnn.geqrf(a)
+        Q, R = fastnn.linalg.householder_product(h[..., :min(shape[-2:])], tau), h.triu()[..., :min(shape[-2:]), :]
+        np.testing.assert_allclose((Q @ R).numpy(), a.numpy(), atol=1e-12)
+        torch = pytest.importorskip("torch")
+        for w, f in zip(torch.geqrf(torch.tensor(a.numpy())), (h, tau)):
+            np.testing.assert_allclose(f.numpy(), w.numpy(), atol=1e-12)
+
+
+def test_exponentials_of_large_and_strange_matrices():
+    """Each matrix of a batch has its own scale; what is not finite gives NaN and takes no other with it."""
+    a = np.stack([np.array([[0.0, t], [-t, 0.0]]) for t in (0.0, 1e-9, 1.0, 300.0, np.nan, np.inf)])
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 3e-5)):
+        with np.errstate(invalid="ignore"):
+            wanted = np.stack([[[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]] for t in a[:, 0, 1]])
+        found = fastnn.matrix_exp(fastnn.tensor(a.astype(dtype)))
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found[:4].numpy(), wanted[:4], atol=tolerance)
+        assert found[4:].isnan().all()
+    assert fastnn.matrix_exp(fastnn.ones(0, 0)).shape == (0, 0) and fastnn.matrix_exp(fastnn.ones(0, 2, 2)).shape == (0, 2, 2)
 
 
 def test_a_matrix_changed_before_backward_is_an_error():

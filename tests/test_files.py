@@ -1,5 +1,6 @@
 """safetensors files: round trips, tied entries, damage, and writing whole or not at all."""
 import errno
+import io
 import json
 import os
 import subprocess
@@ -123,6 +124,22 @@ def test_every_truncation_is_noticed(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "x")
+    with pytest.raises(RuntimeError, match="Parent directory .*missing does not exist"):
+        save({"x": base}, tmp_path / "missing" / "x")
+
+
+def test_open_files(tmp_path):
+    state = {"epoch": 3, "model": {"w": from_array(base)}}
+    buffer = io.BytesIO()
+    save(state, buffer)
+    buffer.seek(0)
+    assert np.array_equal(load(buffer)["model"]["w"].numpy(), base)
+    with open(tmp_path / "x", "wb") as file:
+        save({"x": base}, file)
+    with open(tmp_path / "x", "rb") as file:
+        assert np.array_equal(load(file)["x"].numpy(), base)
+    with pytest.raises(ValueError, match="the file is not a readable safetensors file"):
+        load(io.BytesIO(b"nothing"))
 
 
 @pytest.mark.parametrize("state", [{"x": np.array(["a"])}, {"x": np.zeros(2, np.complex64)}, {"epoch": 3, "x": {1, 2}},

@@ -19,7 +19,7 @@ if not (PACKAGE / "kernels" / "native.pyx").is_file():
 FLOORS = [
     {"version", "checkout", "config", "backends"},
     {"kernels", "amp"},
-    {"core"},
+    {"core", "cuda"},
     {"ops"},
     {"nn", "optim", "data", "datasets", "io", "autograd", "compiling", "about", "linalg", "distributions"},
     {"utils", "boltzmann", "training"},

@@ -331,3 +331,9 @@ def test_modules_free_without_the_collector():
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_modules_may_be_listed_as_often_as_they_are_used():
+    layer = nn.ReLU()
+    model = nn.Sequential(layer, layer)
+    assert len(list(model.modules())) == 2 and len(list(model.modules(remove_duplicate=False))) == 3

@@ -1,4 +1,6 @@
 """Names, arguments and answers that torch programs expect: `out=`, NumPy's names of arguments, typed constructors, printing, switches."""
+import re
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,37 @@ def test_answers_of_a_cpu():
         fastnn.cuda.get_device_name(0)
 
 
+def test_orders_of_memory_are_accepted():
+    t = fastnn.rand(2, 3, 4, 4)
+    assert t.to(memory_format=fastnn.channels_last) is t and t.is_contiguous(memory_format=fastnn.contiguous_format)
+    assert repr(fastnn.channels_last) == "torch.channels_last" and isinstance(fastnn.preserve_format, fastnn.memory_format)
+    assert fastnn.nn.Conv2d(3, 4, 3).to(memory_format=fastnn.channels_last)(t.contiguous(memory_format=fastnn.channels_last)).shape[1] == 4
+
+
+def test_size_by_name():
+    for function in (fastnn.zeros, fastnn.ones, fastnn.empty, fastnn.rand, fastnn.randn):
+        assert function(size=(2, 3)).shape == (2, 3) and function(size=[2]).shape == (2,)
+
+
+def test_older_places_of_names():
+    import fastnn.backends.cudnn as cudnn
+    cudnn.benchmark = False
+    assert cudnn is fastnn.backends.cudnn and not cudnn.is_available() and cudnn.version() is None
+    from fastnn.optim.lr_scheduler import LRScheduler, _LRScheduler
+    from fastnn.utils.data import (
+        DataLoader,
+        Dataset,
+        DistributedSampler,
+        SubsetRandomSampler,
+        dataloader,
+        dataset,
+        distributed,
+        sampler,
+    )
+    assert dataset.Dataset is Dataset and dataloader.DataLoader is DataLoader and sampler.SubsetRandomSampler is SubsetRandomSampler
+    assert distributed.DistributedSampler is DistributedSampler and _LRScheduler is LRScheduler
+
+
 def test_switches():
     fastnn.use_deterministic_algorithms(True)
     assert fastnn.are_deterministic_algorithms_enabled()
@@ -102,6 +135,36 @@ def test_switches():
     with pytest.raises(RuntimeError, match="CPU only"):
         fastnn.set_default_device("cuda")
     assert fastnn.get_default_device().type == "cpu" and fastnn.get_num_interop_threads() == 1
+
+
+@pytest.mark.parametrize("text", ["s[1:]", "s[::-1]", "s[-1]", "s + (5,)", "(5,) + s", "s * 2", "2 * s", "s[:2].numel()", "s[:0].numel()"])
+def test_shapes_are_sizes(text):
+    torch = pytest.importorskip("torch")
+    wanted, found = (eval(text, {"s": m.zeros(2, 3, 4).shape}) for m in (torch, fastnn))
+    assert repr(found) == repr(wanted) and type(found).__name__ == type(wanted).__name__
+    with pytest.raises(TypeError):
+        [5] + fastnn.zeros(2).shape
+
+
+def test_places_of_names_that_programs_import():
+    import fastnn.backends.cudnn as cudnn
+    import fastnn.cuda.amp as amp
+    from fastnn.cuda.amp import GradScaler, autocast
+    with autocast(True, dtype=fastnn.float16), amp.autocast():
+        assert fastnn.ones(2).dtype == fastnn.float32
+    assert GradScaler(1024.0).scale(3) == 3 and isinstance(GradScaler(), fastnn.amp.GradScaler) and fastnn.cuda.amp is amp
+    cudnn.benchmark = True
+    assert fastnn.backends.cudnn.benchmark and not cudnn.is_available()
+    cudnn.benchmark = False
+
+
+def test_names_of_arguments_that_do_not_exist_are_refused():
+    x = fastnn.ones(2, 3)
+    for call in (lambda: x.argmax(axs=1), lambda: fastnn.cat([x], axes=0), lambda: x.var(names=1), lambda: x.sort(keepdims=True)):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            call()
+    with pytest.raises(TypeError, match="both 'dim' and its other name 'axis'"):
+        x.amax(dim=0, axis=0)
 
 
 def test_mixed_precision_changes_nothing():
@@ -138,6 +201,25 @@ def test_printing(options, data, printing):
         torch.set_printoptions(profile="default")
     fastnn.set_printoptions(**options)
     assert "".join(repr(fastnn.tensor(data)).split()) == "".join(wanted.split())
+
+
+@pytest.mark.parametrize("shape", [(1,), (27,), (2, 30), (2, 3, 19), (1, 2, 1, 13)])
+@pytest.mark.parametrize("kind", ["normal", "double", "small", "large", "bool"])
+def test_lines_break_where_torchs_do(shape, kind):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    data = {"normal": rng.standard_normal(shape, np.float32), "double": rng.standard_normal(shape), "small": rng.integers(0, 9, shape),
+            "large": rng.integers(-10**6, 10**6, shape).astype("int32"), "bool": rng.random(shape) < 0.5}[kind]
+    ours, theirs = (re.sub(r",\s+dtype=.*", "", repr(m.tensor(data))) for m in (fastnn, torch))      # our dtypes' names are shorter
+    assert ours == theirs
+    if kind == "normal":
+        assert repr(fastnn.tensor(data, requires_grad=True)) == repr(torch.tensor(data, requires_grad=True))
+
+
+def test_a_number_in_an_f_string():
+    t = fastnn.tensor(2.5)
+    assert f"{t}" == "2.5" and f"{t:.2f}" == "2.50" and f"{t * 2}" == "5.0" and f"{fastnn.tensor([1])}" == "tensor([1])"
+    assert f"{fastnn.nn.Parameter(t)}".startswith("Parameter containing:")
 
 
 def test_fill_diagonal_takes_the_gradient_away():

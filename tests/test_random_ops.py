@@ -1,8 +1,10 @@
 """Random tensors and in-place fillings: torch's values under one seed, or the right distribution."""
+import copy
+
 import numpy as np
 import pytest
 
-import fastnn.ops.arithmetic  # noqa: F401 (installs the operators of Tensor)
+import fastnn
 from fastnn.core.tensor import from_array
 from fastnn.ops import random as R
 
@@ -66,6 +68,23 @@ def test_strided_memory():
 
 
 @needs_torch
+@pytest.mark.parametrize("method, args", [("uniform_", (-0.1, 0.1)), ("normal_", (0.0, 0.02)), ("random_", (99,)), ("exponential_", ()),
+                                          ("log_normal_", (0.0, 0.5))])
+def test_weights_are_filled_as_torchs_that_lie_in_c_order(method, args):
+    def weights(module):
+        lazy = module.nn.LazyLinear(6)
+        lazy(module.zeros(2, 9))
+        layers = [module.nn.Linear(8, 5), lazy, module.nn.Conv2d(3, 4, 3), module.nn.ConvTranspose1d(2, 3, 4), module.nn.LSTM(3, 5)]
+        layers.append(copy.deepcopy(layers[2]))
+        found = [p.data for layer in layers for p in layer.parameters() if p.ndim > 1]
+        found += [module.empty_like(p) for p in found] + [layers[2](module.zeros(2, 3, 8, 8)).detach()]
+        module.manual_seed(6)
+        return [getattr(p, method)(*args).numpy() for p in found]
+    for ours, theirs in zip(weights(fastnn), weights(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@needs_torch
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", [(5,), (3, 40)])
 def test_multinomial(shape, dtype):
@@ -92,6 +111,7 @@ def test_normal_of_tensors():
     R.manual_seed(2)
     torch.manual_seed(2)
     np.testing.assert_allclose(R.normal(1.0, 2.0, (3, 2)).numpy(), torch.normal(1.0, 2.0, (3, 2)).numpy(), rtol=1e-6)
+    assert R.normal(1.0, 2.0, (3, 2), requires_grad=True).requires_grad
 
 
 def test_like():

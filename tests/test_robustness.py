@@ -83,6 +83,7 @@ CHANGES = {
     "pre-hook": lambda m, o, c: m[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,)),
     "backward hook": lambda m, o, c: m[4].register_full_backward_hook(lambda module, gx, gy: (gx[0] * 0,)),
     "hook of a parameter": lambda m, o, c: m[0].weight.register_hook(lambda g: g * 2),
+    "later hook of a parameter": lambda m, o, c: m[0].weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(2)),
     "momentum": options(momentum=0.5),
     "no momentum": options(momentum=0.0),
     "nesterov": options(nesterov=True),

@@ -194,3 +194,31 @@ def test_errors(call, error, words):
         call(torch.zeros(3, 4))
     with pytest.raises(error, match=words):
         call(fn.zeros(3, 4))
+
+
+def test_view_of_what_the_library_arranged_is_a_copy_that_cannot_be_changed():
+    """Maps of convolutions and weights lie in C order in torch, so its programs view them."""
+    def run(module):
+        module.manual_seed(0)
+        conv, linear = module.nn.Conv2d(3, 4, 3), module.nn.Linear(5, 7)
+        x = module.rand(2, 3, 6, 6).requires_grad_()
+        y = conv(x).relu()
+        flat = y.view(y.size(0), -1)
+        weights = module.cat([p.view(-1) for p in linear.parameters()])
+        ((flat ** 2).sum() + (weights ** 3).sum()).backward()
+        return flat, weights, x.grad, linear.weight.grad.view(-1), conv.weight.data.view(4, -1)
+    for ours, theirs in zip(run(fn), run(torch), strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-5, atol=1e-6)
+    y = fn.nn.Conv2d(3, 4, 3)(fn.rand(2, 3, 6, 6)).detach()
+    with pytest.raises(RuntimeError, match="read-only array: copy it first"):
+        y.view(2, -1).mul_(2)
+    y.reshape(2, -1).mul_(2)
+    for other in (y.transpose(1, 2), y[:, 1:]):
+        with pytest.raises(RuntimeError, match="view size is not compatible"):
+            other.view(2, -1)
+
+
+def test_storage_offset():
+    for m in (torch, fn):
+        x = m.zeros(3, 4)
+        assert [y.storage_offset() for y in (x, x[1:], x.T[2, 1:], x[1:][1:, 3])] == [0, 4, 6, 11]

@@ -88,6 +88,13 @@ assert_type(t.size(0), int)
 assert_type(t.size(), fastnn.Size)
 assert_type(t.max(), fastnn.Tensor)
 assert_type(t.max(1).indices, fastnn.Tensor)
+assert_type(t.shape[1:].numel(), int)
+assert_type(t.max(axis=1, keepdims=True).indices, fastnn.Tensor)
+assert_type(t.var(axis=(0, 1), keepdims=True), fastnn.Tensor)
+assert_type(fastnn.argmax(t, axis=0), fastnn.Tensor)
+assert_type(fastnn.cat([t, t], axis=0), fastnn.Tensor)
+assert_type(fastnn.linalg.norm(t, axis=1), fastnn.Tensor)
+assert_type(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), nn.Linear)
 assert_type(t.sort(dim=0, descending=True).values, fastnn.Tensor)
 assert_type(t.unbind(1), tuple[fastnn.Tensor, ...])
 assert_type(t.float().double().long(), fastnn.Tensor)
@@ -122,6 +129,8 @@ fastnn.relu()                                   # wrong
 fastnn.relu(t, inplce=True)                     # wrong
 t.reshap(6)                                     # wrong
 t.sum(dim="0")                                  # wrong
+t.amax(axis="0")                                # wrong
+t.argmin(axs=0)                                 # wrong
 t + "1"                                         # wrong
 t.grad.zero_()                                  # wrong
 t.requires_grad = 3                             # wrong

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastnn.compiling.plans import Compiled
+from fastnn.compiling.plans import Compiled, notices_draws
 from fastnn.core.grad_mode import is_grad_enabled, no_grad
 from fastnn.core.plan import NotCapturedError, Plan
 from fastnn.core.recording import Recording
 from fastnn.core.replay import record_module, replay_module
 from fastnn.core.tensor import Tensor, from_array
+from fastnn.nn.utils.parametrize import uncached
 
 if TYPE_CHECKING:
     from typing import Any
@@ -73,7 +74,8 @@ class CompiledModule(Compiled):
 
         def run():
             outputs = []
-            structure.append(_flatten(self.model(*inside), outputs))
+            with uncached(), notices_draws(record):
+                structure.append(_flatten(self.model(*inside), outputs))
             first_outputs.extend(t.array for t in outputs)
             return outputs, stand_ins
 
@@ -85,7 +87,8 @@ class CompiledModule(Compiled):
             self._plans[signature] = self._advance(state, record, guard, tensors, build)
 
         first_outputs, guard = [], None if state is None else self._guard()
-        outputs = record_module(Recording([t.array for t in tensors]), run, leaves, done)
+        record = Recording([t.array for t in tensors])
+        outputs = record_module(record, run, leaves, done)
         return _unflatten(structure[0], iter(outputs))
 
     def __getattr__(self, name: str) -> Any:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fastnn.compiling.explain import explain
 from fastnn.core.guard import Guard
 from fastnn.core.plan import NotCapturedError, Plan
 from fastnn.core.recording import overlapping, recording
+from fastnn.nn.utils.parametrize import uncached
 
 if TYPE_CHECKING:
     from typing import Any
@@ -80,7 +82,7 @@ class Compiled:
             return run()[0]
         with self._state() if before is None else contextlib.nullcontext():
             guard = None if before is None else self._guard()
-            with recording([t.array for t in inputs]) as record:
+            with uncached(), recording([t.array for t in inputs]) as record, notices_draws(record):
                 answer, outputs = run()
         state = self._advance(before, record, guard, inputs, lambda: self._build(record, outputs, guard))
         self._keep(signature, state)
@@ -131,6 +133,24 @@ class Compiled:
         With `peak` (FLOP per second) and `bandwidth` (bytes per second) every call also gets the time it needs at least.
         """
         return "\n\n".join(explain(signature, plan, peak, bandwidth) for signature, plan in self._plans.items()) or "no plan yet"
+
+
+@contextlib.contextmanager
+def notices_draws(record):
+    """Refuse a run that draws Python's random numbers: they may decide what is computed, and two runs may agree by chance."""
+    before = python_draws()
+    yield
+    if python_draws() != before:
+        record.uncaptured.append("the step draws numbers from Python's random or numpy.random")
+
+
+def python_draws():
+    """The states of the global generators of `random` and `numpy.random`, as far as they are loaded."""
+    python, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
+    if numpy is None:
+        return python and python.getstate(), None
+    state = numpy.get_state(legacy=False)
+    return python and python.getstate(), (state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"])
 
 
 def state_of(module):

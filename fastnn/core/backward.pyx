@@ -9,8 +9,9 @@ cimport numpy as np
 
 import numpy as np
 
+from fastnn.core.storage cimport zeros_like
 from fastnn.core.tape cimport Node, add, check_nan, check_saved, checks_nan, copy, grad_enabled, run, set_grad_enabled
-from fastnn.core.tensor cimport AccumulateGrad, Tensor, as_tensor, attach, edge, recording, wants, wrap
+from fastnn.core.tensor cimport AccumulateGrad, Tensor, as_tensor, attach, call_after, edge, recording, wants, wrap
 
 from fastnn.core.size import Size
 from fastnn.core.tape import comes_last
@@ -44,7 +45,8 @@ def backward(tensors, gradients=None, retain_graph=None, bint create_graph=False
             t._grad = wrap(add((<Tensor>t._grad).array, g, False))
 
 
-def grad(outputs, inputs, grad_outputs=None, retain_graph=None, bint create_graph=False, bint allow_unused=False):
+def grad(outputs, inputs, grad_outputs=None, retain_graph=None, bint create_graph=False, bint only_inputs=True, allow_unused=None,
+         bint is_grads_batched=False, bint materialize_grads=False):
     """Give the gradients of outputs with respect to inputs, instead of adding them to `.grad`.
 
     Parameters
@@ -57,8 +59,14 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, bint create_grap
     create_graph : bool, default False
         Record the gradients' own computation, so that they can be differentiated again (gradient penalties, Hessians,
         differential equations).  The graph is then kept.
-    allow_unused : bool, default False
+    only_inputs : bool, default True
+        Ignored, as in torch.
+    allow_unused : bool, default materialize_grads
         Give None for an input that no output depends on, instead of raising.
+    is_grads_batched : bool, default False
+        True is not implemented.
+    materialize_grads : bool, default False
+        Give zeros for an input that no output depends on.
 
     Returns
     -------
@@ -80,6 +88,10 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, bint create_grap
     >>> slope, fastnn.autograd.grad(slope, x)
     (tensor(12., grad_fn=<MulBackward>), (tensor(12.),))
     """
+    if is_grads_batched:
+        raise NotImplementedError("grad: is_grads_batched=True, gradients of a batch of outputs at once")
+    if materialize_grads and allow_unused is not None and not allow_unused:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
@@ -90,6 +102,8 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, bint create_grap
     roots = make_roots(outputs, grad_outputs, create_graph)
     found = capture_recorded(roots, inputs) if create_graph else [
         None if g is None else wrap(g) for g in capture(roots, inputs, bool(retain_graph))]
+    if materialize_grads:
+        found = [wrap(zeros_like((<Tensor>t).array)) if g is None else g for g, t in zip(found, inputs)]
     if not allow_unused and any(g is None for g in found):
         raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph. Set "
                            "allow_unused=True if this is the desired behavior.")
@@ -214,6 +228,9 @@ cdef int accumulate_recorded(list roots, inputs) except -1:
     for t, g in zip(inputs, capture_recorded(roots, inputs)):
         if g is not None:
             t._grad = g if t._grad is None else t._grad + g
+            leaf = edge(t)
+            if isinstance(leaf, AccumulateGrad):
+                call_after(<AccumulateGrad>leaf)
     return 0
 
 

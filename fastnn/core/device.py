@@ -1,8 +1,6 @@
 """Devices by name: there is one, the CPU.  Programs ask for others before they settle for it."""
 from __future__ import annotations
 
-from fastnn import amp as mixed
-
 KINDS = ("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "maia", "xla", "lazy", "vulkan", "mps",
          "meta", "hpu", "mtia", "privateuseone")
 
@@ -52,17 +50,11 @@ class _Absent:
         return 0
 
 
-class cuda(_Absent):
-    """What programs ask of `cuda`; seeds and the like are accepted."""
-
-    amp = mixed
+class mps(_Absent):
+    """What programs ask of `mps`; seeds and the like are accepted."""
 
     @staticmethod
     def manual_seed(seed: int) -> None:
-        """Seed nothing."""
-
-    @staticmethod
-    def manual_seed_all(seed: int) -> None:
         """Seed nothing."""
 
     @staticmethod
@@ -70,36 +62,8 @@ class cuda(_Absent):
         """Free nothing."""
 
     @staticmethod
-    def synchronize(device: object = None) -> None:
+    def synchronize() -> None:
         """Wait for nothing."""
-
-    @staticmethod
-    def is_bf16_supported() -> bool:
-        """Never."""
-        return False
-
-    @staticmethod
-    def memory_allocated(device: object = None) -> int:
-        """None."""
-        return 0
-
-    max_memory_allocated = memory_reserved = memory_allocated
-
-    @staticmethod
-    def current_device() -> int:
-        """There is none to name."""
-        raise AssertionError("CUDA is not available: fastnn computes on the CPU only")
-
-    @staticmethod
-    def get_device_name(device: object = None) -> str:
-        """There is none to name."""
-        raise AssertionError("CUDA is not available: fastnn computes on the CPU only")
-
-
-class mps(_Absent):
-    """What programs ask of `mps`; seeds and the like are accepted."""
-
-    manual_seed, empty_cache, synchronize = cuda.manual_seed, cuda.empty_cache, cuda.synchronize
 
 
 class accelerator(_Absent):

@@ -16,7 +16,7 @@ import os
 import numpy as np
 
 from fastnn.core.launch cimport host_call
-from fastnn.core.storage cimport empty_1d
+from fastnn.core.storage cimport empty_1d, is_arranged
 from fastnn.core.tensor cimport Tensor, as_tensor, wrap
 from fastnn.kernels.native cimport table
 from fastnn.kernels.random cimport fn_random_table, random_tables
@@ -288,8 +288,9 @@ cdef int fill_integers(Generator g, np.ndarray a, int64_t low, uint64_t count, b
 
 
 def in_memory_order(np.ndarray a):
-    """A view of a whose axes run from the largest stride to the smallest."""
-    if np.PyArray_IS_C_CONTIGUOUS(a):
+    """A view of a whose axes run from the largest stride to the smallest; a itself where the library chose the order of the
+    axes, as for weights: torch's tensor lies in C order there."""
+    if np.PyArray_IS_C_CONTIGUOUS(a) or is_arranged(a):
         return a
     strides = (<object>a).strides
     return (<object>a).transpose(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
@@ -313,7 +314,7 @@ def normal_into(np.ndarray a, double mean, double std, generator=None):
         fill_normal(generator_of(generator), view, mean, std, view is not a)
     else:
         whole = np.empty((<object>view).shape, (<object>view).dtype)
-        fill_normal(generator_of(generator), whole, mean, std, True)
+        fill_normal(generator_of(generator), whole, mean, std, not is_arranged(a))
         (<object>view)[...] = whole
 
 
@@ -397,28 +398,31 @@ def float_array(size, dtype, device, str name):
     return new_array(shape_of(size), dtype)
 
 
-def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def rand(*sizes, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+         pin_memory=False):
     """A tensor of numbers uniform in [0, 1), equal to torch's under the same seed.
 
     Parameters
     ----------
-    *size : int or a sequence of ints
+    *sizes : int or a sequence of ints
+        Or by name, `size`.
     generator : Generator, default the default generator
     out : Tensor, optional
     dtype : float32 or float64, default the default dtype
     requires_grad : bool, default False
     """
-    array = float_array(size, dtype, device, "rand")
+    array = float_array(sizes if size is None else (size,), dtype, device, "rand")
     host_call("rand", uniform_into, (array, 0, 1, generator))
     return finish(array, out, requires_grad)
 
 
-def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def randn(*sizes, size=None, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+          pin_memory=False):
     """A tensor of standard normal numbers: torch's under the same seed (float32 from 16 elements on: to 1e-6).
 
     Parameters as of `rand`.
     """
-    array = float_array(size, dtype, device, "randn")
+    array = float_array(sizes if size is None else (size,), dtype, device, "randn")
     host_call("randn", normal_into, (array, 0, 1, generator))
     return finish(array, out, requires_grad)
 

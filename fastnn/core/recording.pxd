@@ -37,4 +37,5 @@ cdef class Recording(Recorder):
 
     cdef int locate(self, char* pointer, Place* place, int role) except -1
     cdef int buffer_of(self, np.ndarray array)
+    cdef np.ndarray constant(self, char* pointer)
     cdef set addresses_of(self, char* pointer)

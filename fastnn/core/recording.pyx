@@ -12,7 +12,7 @@ import contextlib
 
 from fastnn.core.launch cimport Launch, Recorder, current_recorder, set_recorder
 from fastnn.core.storage cimport Storage, last_serial
-from fastnn.kernels.native cimport FN_OUT, FN_SCALARS, FN_SIZES, FN_SLOTS
+from fastnn.kernels.native cimport FN_IN, FN_OUT, FN_SCALARS, FN_SIZES, FN_SLOTS
 
 np.import_array()
 
@@ -121,10 +121,33 @@ cdef class Recording(Recorder):
         return {<size_t>np.PyArray_DATA(<np.ndarray>b) for b in self.owners
                 if any([shift_of(<np.ndarray>a, <np.ndarray>b, &shift) for a in own])}
 
+    cdef np.ndarray constant(self, char* pointer):
+        """The array at that address if the run made it by `zeros`, `arange` and the like (`new_array`) and only read it, else None."""
+        cdef char* start
+        cdef char* end
+        cdef int i
+        cdef object base = None
+        cdef np.ndarray found = None
+        for a in self.owners:
+            if np.PyArray_DATA(<np.ndarray>a) == pointer:
+                found = base = a
+        while isinstance(base, np.ndarray):
+            base = np.get_array_base(base)
+        if not isinstance(base, Storage) or -(<Storage>base).serial <= self.start:
+            return None
+        start = <char*>(<Storage>base).data
+        end = start + (<Storage>base).size_class
+        for i in range(self.count * FN_SLOTS):
+            if self.places[i].origin == OUTSIDE and start <= self.places[i].pointer < end \
+                    and self.calls[i // FN_SLOTS].call.kernel.role[i % FN_SLOTS] != FN_IN:
+                return None
+        return found
+
     def difference(self, Recording other):
         """The first call in which two runs of the same step differ, in words; None when they agree.
 
-        What differs between runs would be frozen by a replay: a scalar computed in Python, an array made by NumPy.
+        What differs between runs would be frozen by a replay: a scalar computed in Python, an array made by NumPy.  Arrays that both
+        runs made anew with the same values, from nothing but sizes and numbers, are no difference: the plan keeps the last.
         """
         cdef int i, j
         cdef Launch* a
@@ -144,9 +167,17 @@ cdef class Recording(Recorder):
                 return f"call {i}, {name}: a number computed in Python differs between runs"
             for j in range(FN_SLOTS):
                 p, q = &self.places[i * FN_SLOTS + j], &other.places[i * FN_SLOTS + j]
-                if p.origin != q.origin or p.which != q.which or p.offset != q.offset or p.pointer != q.pointer:
+                if p.origin != q.origin or p.which != q.which or p.offset != q.offset or (
+                        p.pointer != q.pointer and not same_constant(self.constant(p.pointer), other.constant(q.pointer))):
                     return f"call {i}, {name}: slot {a.call.kernel.slot_name[j].decode()} is made outside the kernels"
         return None
+
+
+cdef bint same_constant(np.ndarray a, np.ndarray b):
+    if a is None or b is None:
+        return False
+    x, y = <object>a, <object>b
+    return x.dtype == y.dtype and x.shape == y.shape and x.strides == y.strides and x.tobytes() == y.tobytes()
 
 
 cdef void bounds(np.ndarray array, char** first, char** end) noexcept:

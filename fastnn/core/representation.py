@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
 
 
-_DEFAULTS: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 75, "sci_mode": None}
+PREFIX = "tensor("
+LONGEST = 1 << 30       # no line is as long
+_DEFAULTS: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
 _PROFILES = {"default": _DEFAULTS, "short": {**_DEFAULTS, "precision": 2, "edgeitems": 2}, "full": {**_DEFAULTS, "threshold": np.inf}}
 _options = dict(_DEFAULTS)
 
@@ -30,7 +32,7 @@ def set_printoptions(precision: int | None = None, threshold: float | None = Non
         Larger tensors are abbreviated.
     edgeitems : int, default 3
         How many elements an abbreviated axis shows at either end.
-    linewidth : int, default 75
+    linewidth : int, default 80
     profile : "default", "short" or "full"
         Sets all of them first.
     sci_mode : bool, optional
@@ -66,22 +68,46 @@ def text(t: Tensor) -> str:
     """tensor(...) as torch prints it: four digits, dtype only where it is not the default."""
     array = t.array
     shown = array.astype(np.float64) if array.dtype.kind == "f" else array      # NumPy takes exponents earlier for shorter floats
-    text = np.array2string(shown, separator=", ", precision=_options["precision"], prefix="tensor(", threshold=_options["threshold"],
-                           edgeitems=_options["edgeitems"], max_line_width=_options["linewidth"],
-                           floatmode="maxprec_equal" if _is_whole(shown) else "fixed", suppress_small=False, formatter=_formatter(shown))
+    options = {"separator": ", ", "precision": _options["precision"], "prefix": PREFIX, "threshold": _options["threshold"],
+               "edgeitems": _options["edgeitems"], "floatmode": "maxprec_equal" if _is_whole(shown) else "fixed",
+               "suppress_small": False, "formatter": _formatter(shown)}
+    text = np.array2string(shown, max_line_width=LONGEST, **options)
+    if array.ndim and max(map(len, text.split("\n"))) + len(PREFIX) > _options["linewidth"]:
+        text = np.array2string(shown, max_line_width=_line_width(text, array.ndim), **options)
     if not array.size:
         text = str(array.tolist())
     text = text.replace(", ...,", ",  ...,")
-    extra = ""
+    extra = []
     if array.size == 0 and array.ndim != 1:
-        extra += f", size={tuple(array.shape)}"
+        extra.append(f"size={tuple(array.shape)}")
     if not (array.dtype == get_default_dtype() or (array.dtype in (np.int64, np.bool_) and array.size)):
-        extra += f", dtype={array.dtype}"
+        extra.append(f"dtype={array.dtype}")
     if t.grad_fn is not None:
-        extra += f", grad_fn=<{t.grad_fn.name}>"
+        extra.append(f"grad_fn=<{t.grad_fn.name}>")
     elif t.requires_grad:
-        extra += ", requires_grad=True"
-    return f"tensor({text}{extra})"
+        extra.append("requires_grad=True")
+    return _with_extra(PREFIX + text, extra)
+
+
+def _line_width(text, ndim):
+    """The line width for NumPy that puts as many elements in a line as torch does, from a text with rows in one line each."""
+    first = text.lstrip("[")
+    width = min(first.find(mark) for mark in ",]" if mark in first) + 2
+    indent = len(PREFIX) + ndim
+    return indent + max((_options["linewidth"] - indent + 1) // width, 1) * width + ndim - 1
+
+
+def _with_extra(text, extra):
+    """The text with more behind it, in new lines where the last one would become too long."""
+    length = len(text) - text.rfind("\n") + 1
+    for part in extra:
+        if length + len(part) + 2 > _options["linewidth"]:
+            text += ",\n" + " " * len(PREFIX) + part
+            length = len(PREFIX) + len(part)
+        else:
+            text += ", " + part
+            length += len(part) + 2
+    return text + ")"
 
 
 def _is_whole(array):

@@ -20,6 +20,9 @@ cdef np.ndarray empty_2d(np.npy_intp n, np.npy_intp m, int typenum)
 
 # Dense: the elements fill their memory without gaps, in some order of the axes (C order, transposed, channels-last ...).
 cdef bint is_dense(np.ndarray a)
+cdef np.ndarray empty_ordered(int ndim, np.npy_intp* shape, np.npy_intp* order, int typenum)   # axes from the largest stride down
+cdef np.ndarray arranged(np.ndarray a)      # a dense array on the same memory that counts as one in the library's order
+cdef bint is_arranged(np.ndarray a)     # in an order of axes that the library chose: no view that somebody transposed
 # The same shape and, for a dense array, the same memory order; C order otherwise.
 cdef np.ndarray empty_dense_like(np.ndarray a)
 # Do two arrays have the same shape and strides (so that elementwise work may run in memory order)?

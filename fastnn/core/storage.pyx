@@ -179,13 +179,15 @@ cdef np.ndarray make(int ndim, np.npy_intp* shape, np.npy_intp* strides, int typ
     return a
 
 
-def new_array(shape, dtype):
-    """An undefined C-contiguous NumPy array in aligned memory of the pool, for values that Python code writes.
+def new_array(shape, dtype, order=None):
+    """An undefined NumPy array in aligned memory of the pool, for values that Python code writes; `order`: its axes from the
+    largest stride to the smallest, as they are by default.
 
-    Its serial stays 0: a plan takes it for data from outside, as it takes any array that no record writes.
+    Its serial is negative: a plan takes it for data from outside, as it takes any array that no record writes.
     """
     cdef np.dtype descr = numpy.dtype(dtype)
     cdef np.npy_intp[32] sizes
+    cdef np.npy_intp[32] axes
     if not isinstance(shape, (tuple, list)):
         shape = (shape,)
     cdef int i, ndim = len(shape)
@@ -195,7 +197,32 @@ def new_array(shape, dtype):
         sizes[i] = shape[i]
         if sizes[i] < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {sizes[i]}: {list(shape)}")
-    return make(ndim, sizes, NULL, descr.num, 0)
+    if order is None:
+        return make(ndim, sizes, NULL, descr.num, -next_serial())
+    for i in range(ndim):
+        axes[i] = order[i]
+    return make_ordered(ndim, sizes, axes, descr.num, -next_serial())
+
+
+def pooled(array):
+    """A copy where `new_array` lies: a compiled step whose runs make it anew with the same values keeps one."""
+    copy = new_array(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+cdef np.ndarray make_ordered(int ndim, np.npy_intp* shape, np.npy_intp* order, int typenum, long serial):
+    cdef np.npy_intp[32] strides
+    cdef np.npy_intp stride = PyArray_DescrFromType(typenum).itemsize
+    cdef int i
+    for i in range(ndim - 1, -1, -1):
+        strides[order[i]] = stride
+        stride *= max(shape[order[i]], 1)
+    return make(ndim, shape, strides, typenum, serial)
+
+
+cdef np.ndarray empty_ordered(int ndim, np.npy_intp* shape, np.npy_intp* order, int typenum):
+    return make_ordered(ndim, shape, order, typenum, next_serial())
 
 
 cdef np.ndarray empty_like(np.ndarray a):
@@ -244,6 +271,27 @@ cdef bint is_dense(np.ndarray a):
         if not used[i]:
             return False
     return True
+
+
+cdef np.ndarray arranged(np.ndarray a):
+    cdef object base = np.get_array_base(a)
+    if PyArray_IS_C_CONTIGUOUS(a) or not isinstance(base, np.ndarray) or not is_dense(a):
+        return a
+    while isinstance(base, np.ndarray):
+        base = np.get_array_base(base)
+    if base is None:
+        return a
+    cdef np.dtype descr = a.dtype
+    Py_INCREF(descr)
+    cdef np.ndarray same = PyArray_NewFromDescr(np.ndarray, descr, np.PyArray_NDIM(a), np.PyArray_DIMS(a), np.PyArray_STRIDES(a),
+                                                np.PyArray_DATA(a), a.flags.num & np.NPY_ARRAY_WRITEABLE, None)
+    Py_INCREF(base)
+    PyArray_SetBaseObject(same, base)
+    return same
+
+
+cdef bint is_arranged(np.ndarray a):
+    return not PyArray_IS_C_CONTIGUOUS(a) and not isinstance(np.get_array_base(a), np.ndarray) and is_dense(a)
 
 
 cdef np.ndarray empty_dense_like(np.ndarray a):

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from fastnn.core.device import device
 
-__all__ = ["are_deterministic_algorithms_enabled", "get_default_device", "get_float32_matmul_precision", "get_num_interop_threads",
+__all__ = ["channels_last", "channels_last_3d", "contiguous_format", "memory_format", "preserve_format", "strided",
+           "are_deterministic_algorithms_enabled", "get_default_device", "get_float32_matmul_precision", "get_num_interop_threads",
            "set_default_device", "set_float32_matmul_precision", "set_num_interop_threads", "use_deterministic_algorithms"]
+
+
+class memory_format(str):
+    """An order of a tensor's axes in memory, by its name.  Arguments that take one are accepted: the library chooses the order."""
+
+    def __repr__(self) -> str:
+        return f"torch.{self}"
+
+
+channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
+contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+strided = memory_format("strided")
 
 _state: dict[str, object] = {"deterministic": False, "precision": "highest"}
 

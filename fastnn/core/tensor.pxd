@@ -27,6 +27,9 @@ cdef class Parameter(Tensor):
 
 cdef class AccumulateGrad(Leaf):
     cdef Tensor target
+    cdef list after             # functions of the target, called when its gradient has been added to
+
+cdef int call_after(AccumulateGrad leaf) except -1      # its hooks, if any
 
 cdef Tensor wrap(np.ndarray array)                      # a result without gradient
 cdef Tensor wrap_view(np.ndarray array, Tensor of)      # the same for a view: shares the version counter

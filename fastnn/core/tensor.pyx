@@ -9,7 +9,7 @@ from libc.stdlib cimport malloc
 import numpy as np
 
 from fastnn.core.launch cimport current_recorder, recorder_listens
-from fastnn.core.storage cimport Storage, storage_of
+from fastnn.core.storage cimport Storage, arranged, storage_of
 from fastnn.core.tape cimport Leaf, Node, add, copy, grad_enabled, next_sequence, set_wrapper
 
 from fastnn.core.device import device
@@ -105,7 +105,15 @@ cdef class Tensor:
         strides = tuple(s // (<object>self.array).itemsize for s in (<object>self.array).strides)
         return strides if dim is None else strides[dim]
 
-    def is_contiguous(self):
+    def storage_offset(self):
+        """How many elements lie before this tensor's first one in the memory that it is a view of."""
+        whole = self.array
+        while isinstance((<object>whole).base, np.ndarray):
+            whole = (<object>whole).base
+        start = np.lib.array_utils.byte_bounds(whole)[0]
+        return ((<object>self.array).ctypes.data - start) // (<object>self.array).itemsize
+
+    def is_contiguous(self, *, memory_format=None):
         return (<object>self.array).flags.c_contiguous
 
     def data_ptr(self):
@@ -189,7 +197,8 @@ cdef class Tensor:
         return representation(self)
 
     def __format__(self, spec):
-        return format(self.item(), spec) if (<object>self.array).ndim == 0 and spec else repr(self)
+        number = (<object>self.array).ndim == 0 and (spec or type(self) is Tensor)
+        return format(self.item(), spec) if number else format(repr(self), spec)
 
     # ---- gradient --------------------------------------------------------------------------------------
     @property
@@ -221,7 +230,10 @@ cdef class Tensor:
 
     @property
     def grad(self):
-        return self._grad
+        cdef Tensor g = self._grad
+        if g is not None:
+            g.array = arranged(g.array)     # a weight's gradient is made as the transpose of another array
+        return g
 
     @grad.setter
     def grad(self, value):
@@ -275,6 +287,19 @@ cdef class Tensor:
         hooks = node.hooks.setdefault(self.index, [])
         hooks.append(hook)
         return RemovableHook(hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call `hook(self)` when a backward has added to this leaf's `.grad`: an update of its own, say, that frees the gradient."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self.grad_fn is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        cdef AccumulateGrad leaf = edge(self)
+        (<object>self).__dict__["_leaf_with_hooks"] = leaf
+        if leaf.after is None:
+            leaf.after = []
+        leaf.after.append(hook)
+        return RemovableHook(leaf.after, hook)
 
     def detach(self):
         """The same data outside the graph (shares memory)."""
@@ -422,10 +447,18 @@ cdef class AccumulateGrad(Leaf):
             t._grad = wrap(grad)
         else:
             add((<Tensor>t._grad).array, grad, True)
-        return 0
+        return call_after(self)
 
     cdef int free(self) except -1:
         return 0
+
+
+cdef int call_after(AccumulateGrad leaf) except -1:
+    if leaf.after:
+        leaves("a hook")
+        for hook in list(leaf.after):
+            hook(leaf.target)
+    return 0
 
 
 cdef Node edge(Tensor t):

@@ -15,7 +15,7 @@ from fastnn.io.structure import Writer, read
 from fastnn.ops.promotion import check_device
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import IO, Any
 
     from fastnn.core.types import Device
 
@@ -26,7 +26,7 @@ STORABLE = frozenset(np.dtype(code) for code in TYPES.values())
 STRUCTURE = "fastnn.structure"      # the metadata's key of a nested state's description
 
 
-def save(state: object, path: str | os.PathLike[str]) -> None:
+def save(state: object, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Write a state_dict, or a checkpoint of nested dicts and lists, as one safetensors file.
 
     The file is written beside its place and then moved there: after a crash, a full disk or an interrupt the old file is
@@ -42,7 +42,8 @@ def save(state: object, path: str | os.PathLike[str]) -> None:
         tuples, with tensors, arrays, numbers, strings, bools and None as leaves.  A tensor's entry is named after its place
         (``model.0.weight``, ``optimizer.state.0.exp_avg``), so that any reader of safetensors finds it; the rest is JSON in
         the file's ``__metadata__``.
-    path : str or path-like
+    path : str, path-like or binary file
+        An open file, or an `io.BytesIO`, is written to from where it stands.
 
     Raises
     ------
@@ -67,16 +68,20 @@ def save(state: object, path: str | os.PathLike[str]) -> None:
     else:
         stored, metadata = _nested(state)
     library = _library()
+    if hasattr(path, "write"):
+        path.write(library.save(stored, metadata or None))
+        return
     with _replacing(path) as temporary:
         library.save_file(stored, temporary, metadata or None)
 
 
-def load(path: str | os.PathLike[str], map_location: Device = None, *, weights_only: bool = True) -> Any:
+def load(path: str | os.PathLike[str] | IO[bytes], map_location: Device = None, *, weights_only: bool = True) -> Any:
     """Read a safetensors file.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, path-like or binary file
+        An open file, or an `io.BytesIO`, is read from where it stands to its end.
     map_location : None or "cpu"
         Where tensors shall lie.  Accepted for torch's sake.
     weights_only : bool, default True
@@ -98,9 +103,7 @@ def load(path: str | os.PathLike[str], map_location: Device = None, *, weights_o
     check_device(map_location)
     _library()
     import safetensors
-    path = os.fspath(path)
-    with open(path, "rb") as file:
-        content = file.read()
+    content, path = _content(path)
     try:
         entries = safetensors.deserialize(content)
         metadata = _metadata(content)
@@ -158,6 +161,15 @@ def _flat(state):
     return arrays.stored, aliases
 
 
+def _content(path):
+    """The bytes of a file, and what to call it."""
+    if hasattr(path, "read"):
+        return path.read(), getattr(path, "name", "the file")
+    path = os.fspath(path)
+    with open(path, "rb") as file:
+        return file.read(), path
+
+
 def _nested(state):
     """Arrays of a checkpoint, and its description."""
     arrays = _Arrays()
@@ -183,6 +195,8 @@ def _replacing(path):
     """A temporary name beside `path` to write to; the file there takes the place of `path` when the block ends well."""
     path = os.path.realpath(path)       # through links, which stay
     folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        raise RuntimeError(f"Parent directory {folder} does not exist.")
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
     try:
         # Created here for the mode: that of the file it replaces, else what the umask leaves.

@@ -1,6 +1,7 @@
 """Activation functions as modules; the formulas are those of the functions in `fastnn.nn.functional`."""
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -165,10 +166,17 @@ class Hardtanh(_Inplace):
     max_val : float, default 1
         Larger than min_val.
     inplace : bool, default False
+    min_value, max_value : float, optional
+        Older names of `min_val` and `max_val`; a FutureWarning says so.
     """
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False, min_value: float | None = None,
+                 max_value: float | None = None) -> None:
         super().__init__(inplace)
+        for name, value in (("min", min_value), ("max", max_value)):
+            if value is not None:
+                warnings.warn(f"keyword argument `{name}_value` is deprecated and renamed to `{name}_val`", FutureWarning, stacklevel=2)
+        min_val, max_val = min_val if min_value is None else min_value, max_val if max_value is None else max_value
         self.min_val = min_val
         self.max_val = max_val
         if not max_val > min_val:

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
 from fastnn.nn.linear import Linear, empty_parameter, empty_weight
 from fastnn.nn.module import Module
-from fastnn.ops.attention import attention_weights
+from fastnn.ops.attention import added_to_scores, attention_weights
 from fastnn.ops.creation import zeros
 from fastnn.ops.joining import cat
 from fastnn.ops.linear import matmul
@@ -29,7 +28,7 @@ def float_mask(mask: Tensor | None, name: str, dtype: DType) -> Tensor | None:
         return mask
     if mask.dtype != np.bool_:
         raise AssertionError(f"only bool and floating types of {name} are supported")
-    return from_array(np.where(mask.array, np.asarray(-np.inf, dtype), np.zeros((), dtype)))
+    return added_to_scores(mask, dtype, hides=True)
 
 
 class MultiheadAttention(Module):

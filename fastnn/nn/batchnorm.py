@@ -8,6 +8,7 @@ import numpy as np
 from fastnn.core.tensor import from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
+from fastnn.nn.lazy import LazyLayer
 from fastnn.nn.linear import empty_parameter
 from fastnn.nn.module import Module
 from fastnn.ops.normalization import batch_norm_tracked
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from fastnn.core.tensor import Parameter, Tensor
     from fastnn.core.types import Device, DTypeArgument
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d"]
 
 
 class NormBase(Module):
@@ -140,3 +141,48 @@ class BatchNorm3d(BatchNorm):
     """Batch normalisation of volumes (N, C, D, H, W); see `BatchNorm1d`."""
 
     _axes = (5,)
+
+
+class LazyNormBase(LazyLayer, NormBase):
+    """A batch or instance normalisation that takes num_features from its first input."""
+
+    def __init__(self, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True,
+                 device: Device = None, dtype: DTypeArgument = None, *, bias: bool = True) -> None:
+        super().__init__(0, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self._wait()
+
+    def _stored_features(self, state_dict, prefix):
+        known = [state_dict[prefix + name] for name in ("weight", "running_mean") if prefix + name in state_dict]
+        return known[0].shape[0] if known else None
+
+    def _resize(self, features):
+        self.num_features = features
+        for t in (self.weight, self.bias, self.running_mean, self.running_var):
+            if t is not None:
+                t.data = empty_parameter(features, t.dtype)
+
+
+class LazyBatchNorm(LazyNormBase, BatchNorm):
+    """A batch normalisation that takes num_features from its first input."""
+
+    def _features(self, input):
+        self._check_input_dim(input)
+        return input.shape[1]
+
+
+class LazyBatchNorm1d(LazyBatchNorm, BatchNorm1d):
+    """A BatchNorm1d that takes num_features from its first input; it then becomes a `BatchNorm1d`."""
+
+    _plain = BatchNorm1d
+
+
+class LazyBatchNorm2d(LazyBatchNorm, BatchNorm2d):
+    """A BatchNorm2d that takes num_features from its first input; it then becomes a `BatchNorm2d`."""
+
+    _plain = BatchNorm2d
+
+
+class LazyBatchNorm3d(LazyBatchNorm, BatchNorm3d):
+    """A BatchNorm3d that takes num_features from its first input; it then becomes a `BatchNorm3d`."""
+
+    _plain = BatchNorm3d

@@ -10,6 +10,7 @@ from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, Size, from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
+from fastnn.nn.lazy import LazyLayer
 from fastnn.nn.linear import empty_parameter
 from fastnn.nn.module import Module
 from fastnn.ops.promotion import float_dtype
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
     from fastnn.core.types import Device, Dims, DTypeArgument
 
-__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
+__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "LazyConv1d", "LazyConv2d",
+           "LazyConv3d", "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d"]
 
 PADDING_MODES = {"zeros", "reflect", "replicate", "circular"}
 
@@ -32,9 +34,7 @@ def ntuple(value, n):
 
 def empty_weight(shape, dtype):
     """A Parameter of a torch-shaped weight (out, in, kernel...) whose memory order is (kernel..., in, out)."""
-    memory = new_array((*shape[2:], shape[1], shape[0]), dtype)
-    n = memory.ndim
-    return Parameter(from_array(memory.transpose(n - 1, n - 2, *range(n - 2))))
+    return Parameter(from_array(new_array(shape, dtype, (*range(2, len(shape)), 1, 0))))
 
 
 class ConvBase(Module):
@@ -82,10 +82,13 @@ class ConvBase(Module):
         self.output_padding = output_padding
         self.groups = groups
         self.padding_mode = padding_mode
-        shape = (in_channels, out_channels // groups) if self._transposed else (out_channels, in_channels // groups)
-        self.weight = empty_weight((*shape, *kernel_size), dtype)
+        self.weight = empty_weight(self._weight_shape(), dtype)
         self.register_parameter("bias", empty_parameter(out_channels, dtype) if bias else None)
         self.reset_parameters()
+
+    def _weight_shape(self):
+        rows, columns = (self.in_channels, self.out_channels) if self._transposed else (self.out_channels, self.in_channels)
+        return (rows, columns // self.groups, *self.kernel_size)
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
@@ -280,3 +283,102 @@ class ConvTranspose3d(ConvTransposeNd):
 
     _axes = 3
     _function = staticmethod(F.conv_transpose3d)
+
+
+class LazyConvBase(LazyLayer, ConvBase):
+    """A convolution that takes in_channels from its first input."""
+
+    def _build(self, in_channels, out_channels, *rest):
+        super()._build(in_channels, out_channels, *rest)
+        self._wait()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, once their shapes are known."""
+        if self.in_channels:
+            super().reset_parameters()
+
+    def _features(self, input):
+        if input.ndim not in (self._axes + 1, self._axes + 2):
+            raise RuntimeError(f"Expected {self._axes + 1}D (unbatched) or {self._axes + 2}D (batched) input to {type(self).__name__}, but "
+                               f"got input of size: {list(input.shape)}")
+        return input.shape[-self._axes - 1]
+
+    def _stored_features(self, state_dict, prefix):
+        weight = state_dict.get(prefix + "weight")
+        if weight is None:
+            return None
+        return weight.shape[0] if self._transposed else weight.shape[1] * self.groups
+
+    def _resize(self, features):
+        if features % self.groups:
+            raise ValueError("in_channels must be divisible by groups")
+        self.in_channels = features
+        self.weight.data = empty_weight(self._weight_shape(), self.weight.dtype)
+
+
+class LazyConvNd(LazyConvBase, ConvNd):
+    """A lazy convolution of any rank."""
+
+    def __init__(self, out_channels: int, kernel_size: Dims, stride: Dims = 1, padding: Dims | str = 0, dilation: Dims = 1,
+                 groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
+        super().__init__(0, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
+
+
+class LazyConv1d(LazyConvNd, Conv1d):
+    """A Conv1d that takes in_channels from its first input; it then becomes a `Conv1d`."""
+
+    _plain = Conv1d
+
+
+class LazyConv2d(LazyConvNd, Conv2d):
+    """A Conv2d that takes in_channels from its first input; it then becomes a `Conv2d`.
+
+    Parameters
+    ----------
+    out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        As for `Conv2d`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> layer = fastnn.nn.LazyConv2d(8, 3, padding=1)
+    >>> layer(fastnn.ones(2, 3, 5, 7)).shape, layer
+    (torch.Size([2, 8, 5, 7]), Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1)))
+    """
+
+    _plain = Conv2d
+
+
+class LazyConv3d(LazyConvNd, Conv3d):
+    """A Conv3d that takes in_channels from its first input; it then becomes a `Conv3d`."""
+
+    _plain = Conv3d
+
+
+class LazyConvTransposeNd(LazyConvBase, ConvTransposeNd):
+    """A lazy transposed convolution of any rank."""
+
+    def __init__(self, out_channels: int, kernel_size: Dims, stride: Dims = 1, padding: Dims = 0, output_padding: Dims = 0,
+                 groups: int = 1, bias: bool = True, dilation: Dims = 1, padding_mode: str = "zeros", device: Device = None,
+                 dtype: DTypeArgument = None) -> None:
+        super().__init__(0, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation, padding_mode, device,
+                         dtype)
+
+
+class LazyConvTranspose1d(LazyConvTransposeNd, ConvTranspose1d):
+    """A ConvTranspose1d that takes in_channels from its first input; it then becomes a `ConvTranspose1d`."""
+
+    _plain = ConvTranspose1d
+
+
+class LazyConvTranspose2d(LazyConvTransposeNd, ConvTranspose2d):
+    """A ConvTranspose2d that takes in_channels from its first input; it then becomes a `ConvTranspose2d`."""
+
+    _plain = ConvTranspose2d
+
+
+class LazyConvTranspose3d(LazyConvTransposeNd, ConvTranspose3d):
+    """A ConvTranspose3d that takes in_channels from its first input; it then becomes a `ConvTranspose3d`."""
+
+    _plain = ConvTranspose3d

@@ -5,13 +5,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from fastnn.nn import functional as F
-from fastnn.nn.batchnorm import NormBase
+from fastnn.nn.batchnorm import LazyNormBase, NormBase
 
 if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
     from fastnn.core.types import Device, DTypeArgument
 
-__all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
+__all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d"]
 
 
 class InstanceNorm(NormBase):
@@ -80,3 +80,29 @@ class InstanceNorm3d(InstanceNorm):
     """Instance normalisation of volumes (N, C, D, H, W) or (C, D, H, W); see `InstanceNorm1d`."""
 
     _axes = 5
+
+
+class LazyInstanceNorm(LazyNormBase, InstanceNorm):
+    """An instance normalisation that takes num_features from its first input; unlike the plain one, affine and with running statistics."""
+
+    def _features(self, input):
+        self._check_input_dim(input)
+        return input.shape[input.ndim - self._axes + 1]
+
+
+class LazyInstanceNorm1d(LazyInstanceNorm, InstanceNorm1d):
+    """An InstanceNorm1d that takes num_features from its first input; it then becomes an `InstanceNorm1d`."""
+
+    _plain = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(LazyInstanceNorm, InstanceNorm2d):
+    """An InstanceNorm2d that takes num_features from its first input; it then becomes an `InstanceNorm2d`."""
+
+    _plain = InstanceNorm2d
+
+
+class LazyInstanceNorm3d(LazyInstanceNorm, InstanceNorm3d):
+    """An InstanceNorm3d that takes num_features from its first input; it then becomes an `InstanceNorm3d`."""
+
+    _plain = InstanceNorm3d

@@ -8,6 +8,7 @@ from fastnn.core.storage import new_array
 from fastnn.core.tensor import Parameter, from_array
 from fastnn.nn import functional as F
 from fastnn.nn import init
+from fastnn.nn.lazy import LazyLayer
 from fastnn.nn.module import Module
 from fastnn.ops.promotion import float_dtype
 
@@ -25,7 +26,7 @@ def empty_parameter(shape: Dims, dtype: DType) -> Parameter:
 
 def empty_weight(rows: int, columns: int, dtype: DType) -> Parameter:
     """A Parameter (rows, columns) in (columns, rows) memory: the forward product reads it without turning it."""
-    return Parameter(from_array(new_array((columns, rows), dtype).T))
+    return Parameter(from_array(new_array((rows, columns), dtype, (1, 0))))
 
 
 class Identity(Module):
@@ -136,7 +137,7 @@ class Bilinear(Module):
                 f"bias={self.bias is not None}")
 
 
-class LazyLinear(Linear):
+class LazyLinear(LazyLayer, Linear):
     """A Linear that takes in_features from its first input; it then becomes a `Linear`.
 
     Parameters
@@ -147,37 +148,29 @@ class LazyLinear(Linear):
     dtype : float32 or float64, default the default dtype
     """
 
+    _plain = Linear
+
     def __init__(self, out_features: int, bias: bool = True, device: Device = None,
                  dtype: DTypeArgument = None) -> None:
         super().__init__(0, 0, bias, device, dtype)
         self.out_features = out_features
-        self.register_forward_pre_hook(_materialize)
-        self._register_load_state_dict_pre_hook(_take_shape, with_module=True)
+        self._wait()
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew, once their shapes are known."""
         if self.in_features:
             super().reset_parameters()
 
+    def _features(self, input):
+        return input.shape[-1]
 
-def _resize(layer, in_features):
-    """Give the parameters of a LazyLinear their shapes and make it a Linear."""
-    layer.in_features = in_features
-    dtype = layer.weight.dtype
-    layer.weight.data = from_array(new_array((in_features, layer.out_features), dtype).T)
-    if layer.bias is not None:
-        layer.bias.data = from_array(new_array(layer.out_features, dtype))
-    for hooks, hook in ((layer._forward_pre_hooks, _materialize), (layer._load_state_dict_pre_hooks, _take_shape)):
-        for key in [k for k, h in hooks.items() if getattr(h, "hook", h) is hook]:
-            del hooks[key]
-    layer.__class__ = Linear
+    def _stored_features(self, state_dict, prefix):
+        weight = state_dict.get(prefix + "weight")
+        return None if weight is None else weight.shape[1]
 
-
-def _materialize(layer, args):
-    _resize(layer, args[0].shape[-1])
-    layer.reset_parameters()
-
-
-def _take_shape(layer, state_dict, prefix, *rest):
-    if prefix + "weight" in state_dict:
-        _resize(layer, state_dict[prefix + "weight"].shape[1])
+    def _resize(self, features):
+        self.in_features = features
+        dtype = self.weight.dtype
+        self.weight.data = empty_weight(self.out_features, features, dtype)
+        if self.bias is not None:
+            self.bias.data = empty_parameter(self.out_features, dtype)

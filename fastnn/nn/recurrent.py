@@ -31,7 +31,7 @@ GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 
 def empty_parameter(shape: tuple[int, ...], dtype: DType) -> Parameter:
     """A Parameter of the shape; a matrix (out, in) lies in (in, out) memory: the forward products read it without turning it."""
-    return Parameter(from_array(new_array(shape[::-1], dtype).T))
+    return Parameter(from_array(new_array(shape, dtype, range(len(shape))[::-1])))
 
 
 def _no_projection(proj_size):
@@ -106,13 +106,19 @@ class RNNBase(Module):
         return [[getattr(self, f"{name}_l{layer}{suffix}") for name, _ in self._shapes(layer)]
                 for layer in range(self.num_layers) for suffix in self._suffixes()]
 
+    def _weights(self):
+        """Name -> weight: parameters, what a hook has set in their place, and what parametrizations compute, each once."""
+        found = vars(self)
+        return {**found, **{name: getattr(self, name) for name in found["parametrizations"]}} if "parametrizations" in found else found
+
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Run the sequence; see the class for shapes."""
-        if not self.batch_first and is_regular(input, hx, self._parameters["weight_ih_l0"], self.mode == "LSTM", self._states,
+        weights = self._weights()
+        if not self.batch_first and is_regular(input, hx, weights["weight_ih_l0"], self.mode == "LSTM", self._states,
                                                self.proj_size or self.hidden_size, self.hidden_size):
-            return self._layers(input, hx, None)
+            return self._layers(input, hx, None, weights)
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx)
+            return self._forward_packed(input, hx, weights)
         if input.dim() not in (2, 3):
             raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead")
         single = input.dim() == 2
@@ -123,11 +129,11 @@ class RNNBase(Module):
             hx = self._map(hx, lambda s: s.unsqueeze(1))
         elif self.batch_first:
             input = input.transpose(0, 1)
-        self._check_input(input)
-        hx = self._check_states(hx, input.array.shape[1])
+        self._check_input(input, weights)
+        hx = self._check_states(hx, input.array.shape[1], weights)
         if input.array.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        output, states = self._layers(input, hx, None)
+        output, states = self._layers(input, hx, None, weights)
         if single:
             return output.squeeze(1), self._map(states, lambda s: s.squeeze(1))
         return (output.transpose(0, 1) if self.batch_first else output), states
@@ -144,9 +150,9 @@ class RNNBase(Module):
         elif hx.dim() != wanted:
             raise RuntimeError(f"For {batched} {wanted}-D input, hx should also be {wanted}-D but got {hx.dim()}-D tensor")
 
-    def _forward_packed(self, input, hx):
+    def _forward_packed(self, input, hx, weights):
         data, batch_sizes, sorted_indices, unsorted_indices = input
-        self._check_input(data)
+        self._check_input(data, weights)
         sizes = np.ascontiguousarray(batch_sizes.array, np.int64)
         rows = data.array.shape[0]
         if data.dim() != 2 or not len(sizes) or sizes[-1] <= 0 or (np.diff(sizes) > 0).any() or sizes.sum() != rows:
@@ -154,20 +160,20 @@ class RNNBase(Module):
                                f"{list(data.shape)}: they must be positive, not increase, and add up to its rows")
         if hx is not None:
             self._check_dimensions(hx, 3)
-        hx = self._check_states(hx, int(sizes[0]))
+        hx = self._check_states(hx, int(sizes[0]), weights)
         if sorted_indices is not None:
             hx = self._map(hx, lambda s: s.index_select(1, sorted_indices))
-        output, states = self._layers(data, hx, sizes)
+        output, states = self._layers(data, hx, sizes, weights)
         if unsorted_indices is not None:
             states = self._map(states, lambda s: s.index_select(1, unsorted_indices))
         return PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices), states
 
-    def _layers(self, x, hx, sizes):
+    def _layers(self, x, hx, sizes, weights):
         """The layers one after the other; hx and the result are in torch's form (a pair for LSTM)."""
         lstm, finals = self.mode == "LSTM", []
         if self.num_layers == 1:
             h0, c0 = (None, None) if hx is None else hx if lstm else (hx, None)
-            x, *states = recurrent_layer(self.mode, x, h0, c0, weights_of(self._parameters, self._names[0]), sizes)
+            x, *states = recurrent_layer(self.mode, x, h0, c0, weights_of(weights, self._names[0]), sizes)
             return x, tuple(states) if lstm else states[0]
         directions = len(self._names[0])
         for layer in range(self.num_layers):
@@ -175,7 +181,7 @@ class RNNBase(Module):
             h0 = c0 = None
             if hx is not None:
                 h0, c0 = (s[rows] for s in hx) if lstm else (hx[rows], None)
-            x, *states = recurrent_layer(self.mode, x, h0, c0, weights_of(self._parameters, self._names[layer]), sizes)
+            x, *states = recurrent_layer(self.mode, x, h0, c0, weights_of(weights, self._names[layer]), sizes)
             finals.append(states)
             if self.dropout and layer < self.num_layers - 1:
                 x = dropout(x, self.dropout, self.training)
@@ -187,8 +193,8 @@ class RNNBase(Module):
             return None
         return tuple(function(s) for s in hx) if self.mode == "LSTM" else function(hx)
 
-    def _check_input(self, input):
-        weight, array = self._parameters["weight_ih_l0"], input.array
+    def _check_input(self, input, weights):
+        weight, array = weights["weight_ih_l0"], input.array
         if array.dtype is not weight.array.dtype and input.dtype != weight.dtype:
             raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
                              f"input.to({weight.dtype}), or convert model: model.to({input.dtype})")
@@ -196,19 +202,19 @@ class RNNBase(Module):
             raise RuntimeError("input.size(-1) must be equal to input_size. Expected "
                                f"{self.input_size}, got {array.shape[-1]}")
 
-    def _check_states(self, hx, batch):
+    def _check_states(self, hx, batch, weights):
         if hx is None:
             return None
         width = self.proj_size or self.hidden_size
         if self.mode == "LSTM":
-            self._check_state("hidden[0]", hx[0], (self._states, batch, width))
-            self._check_state("hidden[1]", hx[1], (self._states, batch, self.hidden_size))
+            self._check_state("hidden[0]", hx[0], (self._states, batch, width), weights)
+            self._check_state("hidden[1]", hx[1], (self._states, batch, self.hidden_size), weights)
         else:
-            self._check_state("hidden", hx, (self._states, batch, width))
+            self._check_state("hidden", hx, (self._states, batch, width), weights)
         return hx
 
-    def _check_state(self, name, state, shape):
-        array, weight = state.array, self._parameters["weight_ih_l0"]
+    def _check_state(self, name, state, shape, weights):
+        array, weight = state.array, weights["weight_ih_l0"]
         if array.shape != shape:
             raise RuntimeError(f"Expected {name} size {shape}, got {list(array.shape)}")
         if array.dtype is not weight.array.dtype and state.dtype != weight.dtype:

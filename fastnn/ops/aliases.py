@@ -1,11 +1,8 @@
-"""NumPy's names of arguments, which torch takes as well: `axis` for `dim`, `keepdims` for `keepdim`; and results put into `out`.
-
-Type checkers know torch's names only.
-"""
+"""NumPy's names of arguments, which torch takes as well: `axis` for `dim`, `keepdims` for `keepdim`; and results put into `out`."""
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypedDict, TypeVar
 
 from fastnn.core.grad_mode import is_grad_enabled
 from fastnn.core.tensor import Tensor
@@ -14,6 +11,11 @@ from fastnn.ops.promotion import can_cast, type_name
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from fastnn.core.types import Dims
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ALIASES = {"axis": "dim", "keepdims": "keepdim"}
 
@@ -38,20 +40,49 @@ def into(out: Tensor, y: Tensor) -> Tensor:
     return out.copy_(y)
 
 
-def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which understands NumPy's names of its arguments."""
+class AxisName(TypedDict, total=False):
+    """NumPy's name of `dim`."""
+
+    axis: int | None
+
+
+class AxisNames(AxisName, total=False):
+    """NumPy's names of `dim` and `keepdim`."""
+
+    keepdims: bool
+
+
+class AxesNames(TypedDict, total=False):
+    """The same where `dim` may be several axes."""
+
+    axis: Dims | None
+    keepdims: bool
+
+
+def numpy_names(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which understands NumPy's names of its arguments; its own `**names` tell type checkers and take nothing."""
+    code: Any = function.__code__
+    known = frozenset(code.co_varnames[:code.co_argcount + code.co_kwonlyargcount])
+
     @wraps(function)
     def named(*args, **kwargs):
-        for alias, name in ALIASES.items():
-            if alias in kwargs:
-                if name in kwargs:
-                    raise TypeError(f"{function.__name__}() got both '{name}' and its other name '{alias}'")
-                kwargs[name] = kwargs.pop(alias)
+        if kwargs:
+            for alias, name in ALIASES.items():
+                if alias in kwargs:
+                    if name in kwargs:
+                        raise TypeError(f"{function.__name__}() got both '{name}' and its other name '{alias}'")
+                    kwargs[name] = kwargs.pop(alias)
+            for name in kwargs:
+                if name not in known:
+                    raise TypeError(f"{function.__name__}() got an unexpected keyword argument '{name}'")
         return function(*args, **kwargs)
     return named
 
 
 def accept_numpy_names(module: dict[str, Any], names: str) -> None:
-    """Let the functions of a module understand these names; its own calls among them do as well."""
+    """Let the functions of a module understand these names; its own calls among them do as well.
+
+    Not by a decorator: Tensor has these functions, and their types would depend on that of Tensor in a circle.
+    """
     for name in names.split():
         module[name] = numpy_names(module[name])

@@ -2,36 +2,71 @@
 from __future__ import annotations
 
 import math
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core.tensor import from_array
 from fastnn.ops.dropout import dropout
-from fastnn.ops.joining import repeat_interleave
+from fastnn.ops.elementwise import where
+from fastnn.ops.joining import cat, repeat_interleave
 from fastnn.ops.linear import matmul
 from fastnn.ops.promotion import require_tensors, type_name
 from fastnn.ops.softmax import softmax
 
 if TYPE_CHECKING:
     from fastnn.core.tensor import Tensor
+    from fastnn.core.types import DType
 
 __all__ = ["scaled_dot_product_attention"]
 
 
+ROWS = 64       # queries that a causal attention does at once: all where it has fewer than three times as many, 2 ROWS from 8 ROWS on
+
+
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
-    """softmax(q k^T * scale + mask) over the keys; a bool mask is True where a query may look."""
+    """softmax(q k^T * scale + mask) over the keys."""
     scores = matmul(query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale), key.mT)
-    if mask is None:
-        return softmax(scores, -1)
-    if mask.dtype != np.bool_:
-        return softmax(scores + mask, -1)
-    return softmax(scores.masked_fill(~mask, float("-inf")), -1)
+    return softmax(scores if mask is None else scores + mask, -1)
 
 
-def causal_mask(rows: int, columns: int) -> Tensor:
-    """True on and below the diagonal."""
-    return from_array(np.tri(rows, columns, dtype=np.bool_))
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, scale: float | None) -> Tensor:
+    """Attention to one's own position and those before it, by blocks of queries: of the scores above the diagonal few are computed."""
+    length = query.shape[-2]
+    rows = max(1, length) if length < 3 * ROWS else ROWS if length < 8 * ROWS else 2 * ROWS
+    masks = causal_mask(rows, -(-length // rows) * rows, query.dtype)
+    blocks = []
+    for start in range(0, max(1, length), rows):
+        stop = min(start + rows, length)
+        k, v = rows_of(key, 0, stop), rows_of(value, 0, stop)
+        mask = rows_of(masks, 0, stop - start)[:, -rows - start:]
+        weights = attention_weights(rows_of(query, start, stop), k, mask[:, :k.shape[-2]], scale)
+        blocks.append(matmul(dropout(weights, dropout_p) if dropout_p else weights, v))
+    return blocks[0] if len(blocks) == 1 else cat(blocks, -2)
+
+
+def rows_of(x: Tensor, start: int, stop: int) -> Tensor:
+    """Rows of matrices; the tensor itself where that are all it has."""
+    return x if start == 0 and stop >= x.shape[-2] else x.narrow(-2, start, stop - start)
+
+
+# Constants lie where they were, so that a compiled step knows them again.
+@lru_cache(maxsize=16)
+def causal_mask(rows: int, columns: int, dtype: DType) -> Tensor:
+    """0 on and below the diagonal that ends in the lower right corner, -inf above: its last n columns are the mask of the rows up to n."""
+    return from_array(np.triu(np.full((rows, columns), -np.inf, dtype), columns - rows + 1))
+
+
+@cache
+def zero(dtype: DType) -> Tensor:
+    """The number 0."""
+    return from_array(np.zeros((), dtype))
+
+
+def added_to_scores(mask: Tensor, dtype: DType, hides: bool = False) -> Tensor:
+    """A bool mask as numbers to add, 0 and -inf; it is True where a query may look, or what `hides` keys from it."""
+    return where(mask, float("-inf"), zero(dtype)) if hides else where(mask, zero(dtype), float("-inf"))
 
 
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
@@ -77,15 +112,18 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     if is_causal:
         if attn_mask is not None:
             raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
-        attn_mask = causal_mask(query.shape[-2], key.shape[-2])
     if enable_gqa:
         key = repeat_interleave(key, query.shape[-3] // key.shape[-3], -3)
         value = repeat_interleave(value, query.shape[-3] // value.shape[-3], -3)
+    if is_causal:
+        return causal_attention(query, key, value, dropout_p, scale)
     blind = None
-    if attn_mask is not None and not is_causal:     # all scores of a query may be -inf: it gets zeros, and no NaN for a gradient
-        hidden = ~attn_mask if attn_mask.dtype == np.bool_ else attn_mask == float("-inf")
-        blind = hidden.all(-1, keepdim=True)
-        attn_mask = attn_mask | blind if attn_mask.dtype == np.bool_ else attn_mask.masked_fill(blind, 0.0)
+    if attn_mask is not None:
+        if attn_mask.dtype == np.bool_:
+            attn_mask = added_to_scores(attn_mask, query.dtype)
+        if key.shape[-2]:       # all scores of a query may be -inf: it gets zeros, and no NaN for a gradient
+            blind = attn_mask.detach().amax(-1, keepdim=True) == float("-inf")
+            attn_mask = attn_mask.masked_fill(blind, 0.0)
     weights = attention_weights(query, key, attn_mask, scale)
     if blind is not None:
         weights = weights.masked_fill(blind, 0.0)

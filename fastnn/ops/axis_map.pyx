@@ -12,7 +12,7 @@ import fastnn.kernels.axis  # no-cython-lint: declares the kernel
 
 from fastnn.core.backward cimport by_adjoint
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
-from fastnn.core.storage cimport empty, empty_dense_like, is_dense
+from fastnn.core.storage cimport arranged, empty, empty_dense_like, is_dense
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, wrap
 from fastnn.kernels.native cimport fn_kernel, kernel_named
@@ -57,7 +57,7 @@ cdef np.ndarray apply(np.ndarray x, int axis, rows):
     L.call.flops = 2.0 * outer * inner * len(rows[1])
     L.call.bytes = <double>(np.PyArray_NBYTES(x) + np.PyArray_NBYTES(y))
     launch(&L)
-    return (<object>y).transpose(tuple(np.argsort(order)))
+    return arranged((<object>y).transpose(tuple(np.argsort(order))))
 
 
 @cython.final

@@ -6,17 +6,13 @@ channels-last, so a network converts its input and nothing else.
 cimport numpy as np
 
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, launch, put
-from fastnn.core.storage cimport empty
+from fastnn.core.storage cimport empty, empty_ordered
 from fastnn.kernels.relayout cimport RELAYOUT
 from fastnn.ops.layout cimport contiguous
 
 np.import_array()
 
 cdef extern from "numpy/arrayobject.h":
-    ctypedef struct PyArray_Dims:
-        np.npy_intp* ptr
-        int len
-    object PyArray_Transpose(np.ndarray a, PyArray_Dims* axes)
     bint PyArray_IS_C_CONTIGUOUS(np.ndarray a)
 
 
@@ -32,17 +28,12 @@ cdef bint is_channels_last(np.ndarray a) noexcept:
 
 
 cdef np.ndarray empty_channels_last(int ndim, np.npy_intp* shape, int typenum):
-    cdef np.npy_intp[32] memory
     cdef np.npy_intp[32] order
-    cdef PyArray_Dims dims
     cdef int i
-    memory[0], memory[ndim - 1] = shape[0], shape[1]
-    order[0], order[1] = 0, ndim - 1
+    order[0], order[ndim - 1] = 0, 1
     for i in range(2, ndim):
-        memory[i - 1] = shape[i]
-        order[i] = i - 1
-    dims.ptr, dims.len = order, ndim
-    return PyArray_Transpose(empty(ndim, memory, typenum), &dims)
+        order[i - 1] = i
+    return empty_ordered(ndim, shape, order, typenum)
 
 
 cdef int relayout(np.ndarray x, np.ndarray y, np.npy_intp outer, np.npy_intp rows, np.npy_intp columns) except -1:

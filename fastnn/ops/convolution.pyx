@@ -14,7 +14,7 @@ import fastnn.kernels.gemm  # no-cython-lint: declares column_sums
 from fastnn import backends
 from fastnn.core.backward cimport input_of
 from fastnn.core.launch cimport Launch, begin, fn_dtype_of, host_call, launch, put
-from fastnn.core.storage cimport empty, empty_1d
+from fastnn.core.storage cimport empty_1d, empty_ordered
 from fastnn.core.tape cimport Node
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, recording, save_a, save_b, wrap
 from fastnn.kernels.conv cimport (CONV_FORWARD, CONV_INPUT_GRADIENT, DILATION_, G_, I_, IN_, KERNEL_, N_, O_, OUT_, PAD_,
@@ -100,12 +100,12 @@ cdef np.ndarray element_strided(np.ndarray a):
 
 cdef np.ndarray empty_weight(np.ndarray like):
     """A weight gradient: memory order (spatial..., I, O) under the shape (O, I, spatial...)."""
-    cdef np.npy_intp[8] memory
+    cdef np.npy_intp[8] order
     cdef int ndim = np.PyArray_NDIM(like), i
     for i in range(2, ndim):
-        memory[i - 2] = np.PyArray_DIM(like, i)
-    memory[ndim - 2], memory[ndim - 1] = np.PyArray_DIM(like, 1), np.PyArray_DIM(like, 0)
-    return (<object>empty(ndim, memory, np.PyArray_TYPE(like))).transpose(ndim - 1, ndim - 2, *range(ndim - 2))
+        order[i - 2] = i
+    order[ndim - 2], order[ndim - 1] = 1, 0
+    return empty_ordered(ndim, np.PyArray_DIMS(like), order, np.PyArray_TYPE(like))
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ cimport numpy as np
 import numpy as np
 
 from fastnn.core.launch cimport Launch, begin, host_call, launch, put
-from fastnn.core.storage cimport empty, empty_dense_like, is_dense, same_layout
+from fastnn.core.storage cimport arranged, empty, empty_dense_like, is_dense, same_layout
 from fastnn.core.tape cimport Node, grad_enabled
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, wants, wrap
 from fastnn.kernels.native cimport FN_BOOL, FN_F32, FN_F64, FN_I32, FN_I64, FN_U8
@@ -59,7 +59,7 @@ cdef np.ndarray converted(np.ndarray a, int typenum):
     if not PyArray_IS_C_CONTIGUOUS(a):
         if is_dense(a):         # convert in memory order: the result keeps it
             order = sorted(range(np.PyArray_NDIM(a)), key=lambda d: -np.PyArray_STRIDE(a, d))
-            return converted((<object>a).transpose(order), typenum).transpose(np.argsort(order))
+            return arranged(converted((<object>a).transpose(order), typenum).transpose(np.argsort(order)))
         a = contiguous(a)
     b = empty(np.PyArray_NDIM(a), np.PyArray_DIMS(a), typenum)
     begin(&L, &CONVERT, source)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core.storage import new_array
+from fastnn.core.storage import new_array, pooled
 from fastnn.core.tensor import Tensor, from_array, get_default_dtype, install
 from fastnn.ops.aliases import into
 from fastnn.ops.host import compute, result, tensor_of
@@ -33,8 +33,10 @@ def _default(dtype, out=None):
     return np.dtype(dtype) if dtype is not None else get_default_dtype() if out is None else out.dtype
 
 
-def _shape(size):
-    """A shape given as separate ints or as one sequence."""
+def _shape(size, named=None):
+    """A shape given as separate ints or as one sequence, or by name."""
+    if named is not None:
+        size = (named,)
     if len(size) == 1 and not isinstance(size[0], int | np.integer):
         size = tuple(size[0])
     for n in size:
@@ -168,8 +170,7 @@ def _array_like(input, dtype):
     if array.flags.c_contiguous:
         return new_array(array.shape, dtype or array.dtype)
     order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    memory = new_array([array.shape[axis] for axis in order], dtype or array.dtype)
-    return memory.transpose([order.index(axis) for axis in range(array.ndim)])
+    return new_array(array.shape, dtype or array.dtype, order)
 
 
 def _filled_like(input, value, dtype):
@@ -178,23 +179,23 @@ def _filled_like(input, value, dtype):
     return array
 
 
-def zeros(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+def zeros(*sizes: Dims, size: Dims | None = None, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
           device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return _new(_filled(_shape(size), 0, _default(dtype, out)), requires_grad, device, out)
+    return _new(_filled(_shape(sizes, size), 0, _default(dtype, out)), requires_grad, device, out)
 
 
-def ones(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+def ones(*sizes: Dims, size: Dims | None = None, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
          device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return _new(_filled(_shape(size), 1, _default(dtype, out)), requires_grad, device, out)
+    return _new(_filled(_shape(sizes, size), 1, _default(dtype, out)), requires_grad, device, out)
 
 
-def empty(*size: Dims, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
+def empty(*sizes: Dims, size: Dims | None = None, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
           device: Device = None, pin_memory: bool = False, requires_grad: bool = False,
           memory_format: object = None) -> Tensor:
     """A tensor whose values are undefined."""
-    return _new(new_array(_shape(size), _default(dtype, out)), requires_grad, device, out)
+    return _new(new_array(_shape(sizes, size), _default(dtype, out)), requires_grad, device, out)
 
 
 def full(size: Dims, fill_value: Number | Tensor, *, out: Tensor | None = None, dtype: DTypeArgument = None,
@@ -287,9 +288,9 @@ def arange(start: Number | Tensor, end: Number | Tensor | None = None, step: Num
     if (b - a) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if kind.kind != "f":
-        return _new(np.arange(a, b, by, dtype=kind), requires_grad, device, out)
+        return _new(pooled(np.arange(a, b, by, dtype=kind)), requires_grad, device, out)
     n = int(np.ceil((b - a) / by))
-    return _new((a + by * np.arange(n, dtype=np.float64)).astype(kind), requires_grad, device, out)
+    return _new(pooled((a + by * np.arange(n, dtype=np.float64)).astype(kind)), requires_grad, device, out)
 
 
 def linspace(start: Number | Tensor, end: Number | Tensor, steps: int, *, out: Tensor | None = None,
@@ -299,20 +300,20 @@ def linspace(start: Number | Tensor, end: Number | Tensor, steps: int, *, out: T
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    return _new(np.linspace(start, end, steps).astype(_default(dtype, out)), requires_grad, device, out)
+    return _new(pooled(np.linspace(start, end, steps).astype(_default(dtype, out))), requires_grad, device, out)
 
 
 def logspace(start: Number, end: Number, steps: int, base: float = 10.0, *, out: Tensor | None = None,
              dtype: DTypeArgument = None, layout: object = None, device: Device = None,
              requires_grad: bool = False) -> Tensor:
     """base to the power of `steps` values at equal distances."""
-    return _new(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype, out)), requires_grad, device, out)
+    return _new(pooled(np.power(base, np.linspace(start, end, steps)).astype(_default(dtype, out))), requires_grad, device, out)
 
 
 def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DTypeArgument = None, layout: object = None,
         device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
-    return _new(np.eye(n, m, dtype=_default(dtype, out)), requires_grad, device, out)
+    return _new(pooled(np.eye(n, m, dtype=_default(dtype, out))), requires_grad, device, out)
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from fastnn.kernels.native cimport fn_kernel, kernel_named
 from fastnn.ops.arguments cimport check_real, index_array, optional
 from fastnn.ops.layout cimport contiguous
 
+from fastnn.core.storage import pooled
 from fastnn.core.tape import no_derivative
 from fastnn.core.tensor import Size
 from fastnn.ops.promotion import type_name
@@ -263,7 +264,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
         if offsets is not None:
             raise ValueError("if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
                              f"sequences. However, found offsets of type {type(offsets)}")
-        o = np.arange(shape[0], dtype=np.int64) * shape[1]
+        o = pooled(np.arange(shape[0], dtype=np.int64) * shape[1])
         include_last_offset = False
         indices = indices.reshape(-1)
         samples = None if samples is None else samples.reshape(-1)

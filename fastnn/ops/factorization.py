@@ -18,7 +18,7 @@ from fastnn.ops.promotion import computed_dtype, require_tensors, type_name, uns
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-__all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "matrix_power", "pinverse", "slogdet"]
+__all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "pinverse", "slogdet"]
 
 
 class LinAlgError(RuntimeError):
@@ -350,20 +350,6 @@ def qr(A: Tensor, mode: Literal["reduced", "complete", "r"] = "reduced") -> QR:
         full = q @ inner if toward_q is None else toward_q + q @ inner
         return _turned(np.linalg.solve(r, _turned(full)))
     return QR(*results("linalg_qr", (q, r), rule, A))
-
-
-def matrix_power(input: Tensor, n: int) -> Tensor:
-    """Square matrices to the power n; negative n takes the inverse."""
-    base = matrices("linalg.matrix_power", input, True)
-    if n < 0:
-        return matrix_power(inv(base), -n)
-    power = None
-    while n:
-        if n % 2:
-            power = base if power is None else matmul(power, base)
-        n //= 2
-        base = matmul(base, base) if n else base
-    return _eye(base).expand(base.shape).clone() if power is None else power
 
 
 for _name in __all__:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.core.tensor import Tensor, install
 from fastnn.ops.aliases import into
+from fastnn.ops.elementwise import where
 from fastnn.ops.host import change, compute, result, tensor_of, view
 from fastnn.ops.promotion import number_in, type_name
 from fastnn.ops.shape import normalize_axis
@@ -304,10 +305,9 @@ def masked_fill(input: Tensor, mask: Tensor | Array, value: Number | Tensor) -> 
         raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value.ndim} dimension(s).")
     if not isinstance(value, Tensor):
-        value = result("full", number_in(value, x.dtype), None)
-    elif value.dtype != x.dtype:
-        value = value.to(x.dtype)
-    return value.where(m, x)
+        number = number_in(value, x.dtype)      # what does not fit is an error
+        return where(m, float(value), x) if x.dtype.kind == "f" else result("full", number, None).where(m, x)
+    return (value if value.dtype == x.dtype else value.to(x.dtype)).where(m, x)
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:

@@ -14,10 +14,11 @@ from fastnn.ops.shape import flatten, normalize_axes, normalize_axis, unsqueeze
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Unpack
 
     from fastnn.core.tensor import Tensor
     from fastnn.core.types import Dims, Operand
+    from fastnn.ops.aliases import AxisName
 
 __all__ = ["atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_tensors", "cartesian_prod", "cat", "chunk",
            "column_stack", "concat", "concatenate", "dsplit", "dstack", "flip", "fliplr", "flipud", "hsplit", "hstack",
@@ -32,7 +33,7 @@ def _tensors(tensors, name):
     return found
 
 
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, **names: Unpack[AxisName]) -> Tensor:
     """Join tensors along an existing axis.
 
     Examples
@@ -72,7 +73,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
     return result("cat", array, rule, *used, *ignored)
 
 
-def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, **names: Unpack[AxisName]) -> Tensor:
     """Join tensors of one shape along a new axis."""
     if out is not None:
         return into(out, stack(tensors, dim))
@@ -84,6 +85,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                                f"{list(t.shape)} at entry {i}")
     dtype = result_dtype(*parts)
+    if dtype.kind == "f" and all(t.dtype == dtype for t in parts):
+        return join([unsqueeze(t, axis) for t in parts], axis)
     dtypes = [t.dtype for t in parts]
     array = compute("stack", lambda *a: np.stack(a, axis, dtype=dtype, casting="unsafe"), *(t.array for t in parts))
 
@@ -142,7 +145,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return hstack([t.reshape(t.numel(), 1) if t.ndim <= 1 else t for t in parts])
 
 
-def split(tensor: Tensor, split_size_or_sections: Dims, dim: int = 0) -> tuple[Tensor, ...]:
+def split(tensor: Tensor, split_size_or_sections: Dims, dim: int = 0, **names: Unpack[AxisName]) -> tuple[Tensor, ...]:
     """Views of pieces along `dim`: of one size (the last may be smaller), or of the sizes given."""
     x = tensor_of(tensor)
     if x.ndim == 0:
@@ -173,7 +176,7 @@ def split(tensor: Tensor, split_size_or_sections: Dims, dim: int = 0) -> tuple[T
 split_with_sizes = split
 
 
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: Tensor, chunks: int, dim: int = 0, **names: Unpack[AxisName]) -> tuple[Tensor, ...]:
     """At most `chunks` views of equal size along `dim`, the last one smaller where it does not go evenly."""
     x = tensor_of(input)
     if x.ndim == 0:
@@ -186,7 +189,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, -(-n // chunks), dim)
 
 
-def tensor_split(input: Tensor, indices_or_sections: Dims, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(input: Tensor, indices_or_sections: Dims, dim: int = 0, **names: Unpack[AxisName]) -> tuple[Tensor, ...]:
     """Views of `sections` pieces as equal as possible, or cut before the given indices."""
     x = tensor_of(input)
     n = x.shape[normalize_axis(dim, x.ndim)]
@@ -213,7 +216,7 @@ def dsplit(input: Tensor, indices_or_sections: Dims) -> tuple[Tensor, ...]:
     return tensor_split(input, indices_or_sections, 2)
 
 
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: Tensor, dim: int = 0, **names: Unpack[AxisName]) -> tuple[Tensor, ...]:
     """The slices along `dim`, as views."""
     x = tensor_of(input)
     if x.ndim == 0:
@@ -245,7 +248,7 @@ def tile(input: Tensor, *dims: Dims) -> Tensor:
 
 
 def repeat_interleave(input: Tensor, repeats: Operand | None = None, dim: int | None = None, *,
-                      output_size: int | None = None) -> Tensor:
+                      output_size: int | None = None, **names: Unpack[AxisName]) -> Tensor:
     """Repeat each element along `dim`: all as often, or by a tensor of counts."""
     x = tensor_of(input)
     if repeats is None:
@@ -348,11 +351,10 @@ def block_diag(*tensors: Tensor) -> Tensor:
     return cat(rows, 0)
 
 
-accept_numpy_names(globals(), "cat stack")
+accept_numpy_names(globals(), "cat stack split chunk tensor_split unbind repeat_interleave")
 concat = concatenate = cat
 row_stack = vstack
 
-accept_numpy_names(globals(), "split chunk tensor_split unbind roll repeat_interleave")
 for _function in (split, chunk, tensor_split, unbind, repeat, tile, repeat_interleave, flip, fliplr, flipud, roll, rot90, hsplit,
                   vsplit, dsplit):
     install(_function.__name__, _function)

@@ -179,7 +179,8 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DTy
 
 
 def normal(mean: float | Tensor, std: float | Tensor = 1.0, size: Sequence[int] | None = None, *,
-           generator: Generator | None = None, out: Tensor | None = None, dtype: DTypeArgument = None) -> Tensor:
+           generator: Generator | None = None, out: Tensor | None = None, dtype: DTypeArgument = None,
+           layout: object = None, device: Device = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """Normal numbers of the given means and standard deviations.
 
     Parameters
@@ -197,7 +198,7 @@ def normal(mean: float | Tensor, std: float | Tensor = 1.0, size: Sequence[int] 
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         array = np.empty(draws.shape_of(() if size is None else (size,)), dtype or get_default_dtype())
         compute("normal", draws.normal_into, array, mean, std, generator)
-        return draws.finish(array, out, False)
+        return draws.finish(array, out, requires_grad)
     means = tensor_of(mean).array
     kind = (means if isinstance(mean, Tensor) else deviations).dtype
     array = np.empty(np.broadcast_shapes(means.shape, deviations.shape), kind)
@@ -205,7 +206,7 @@ def normal(mean: float | Tensor, std: float | Tensor = 1.0, size: Sequence[int] 
     if isinstance(std, Tensor):
         array *= deviations
     array += means.astype(kind, copy=False)
-    return draws.finish(array, out, False)
+    return draws.finish(array, out, requires_grad)
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,

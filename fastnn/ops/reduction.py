@@ -16,9 +16,10 @@ from fastnn.ops.softmax import logsumexp
 from fastnn.ops.sorting import ValuesAndIndices, pick, values_and_indices
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Unpack
 
     from fastnn.core.types import Dims, DTypeArgument, Number
+    from fastnn.ops.aliases import AxesNames, AxisNames
 
 __all__ = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "bincount", "count_nonzero", "dist", "histc", "logsumexp",
            "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "std", "std_mean", "sum", "var", "var_mean"]
@@ -57,13 +58,15 @@ def _count(shape, axes):
 
 
 # ---- sums -------------------------------------------------------------------------------------------------------------
-def nansum(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
+def nansum(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None,
+           **names: Unpack[AxesNames]) -> Tensor:
     """Sum that counts NaN as zero."""
     x = tensor_of(input)
     return sum(x.where(~x.isnan(), 0.0) if x.dtype.kind == "f" else x, dim, keepdim, dtype=dtype)
 
 
-def nanmean(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
+def nanmean(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None,
+            **names: Unpack[AxesNames]) -> Tensor:
     """Mean over what is not NaN."""
     x = tensor_of(input)
     wide = _widened(nanmean, x, dim, keepdim) if dtype is None else None
@@ -72,7 +75,8 @@ def nanmean(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dt
     return nansum(x, dim, keepdim, dtype=dtype) / sum((~x.isnan()).to(x.dtype), dim, keepdim)
 
 
-def prod(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None) -> Tensor:
+def prod(input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DTypeArgument = None,
+         **names: Unpack[AxesNames]) -> Tensor:
     """Product over one axis (default all).  Integers and bools multiply to int64."""
     x = tensor_of(input)
     wide = _widened(prod, x, dim, keepdim) if dtype is None else None
@@ -142,31 +146,31 @@ def _root(t):
 
 
 def var(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: Number | None = None) -> Tensor:
+        correction: Number | None = None, **names: Unpack[AxesNames]) -> Tensor:
     """Variance over axes, divided by n - correction (default 1)."""
     return _variance(tensor_of(input), dim, unbiased, keepdim, correction, False)
 
 
 def std(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: Number | None = None) -> Tensor:
+        correction: Number | None = None, **names: Unpack[AxesNames]) -> Tensor:
     """Standard deviation over axes: the root of `var`."""
     return _variance(tensor_of(input), dim, unbiased, keepdim, correction, True)
 
 
 def var_mean(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
-             correction: Number | None = None) -> tuple[Tensor, Tensor]:
+             correction: Number | None = None, **names: Unpack[AxesNames]) -> tuple[Tensor, Tensor]:
     """Variance and mean."""
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def std_mean(input: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
-             correction: Number | None = None) -> tuple[Tensor, Tensor]:
+             correction: Number | None = None, **names: Unpack[AxesNames]) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean."""
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def norm(input: Tensor, p: float | str | None = "fro", dim: Dims | None = None, keepdim: bool = False,
-         out: Tensor | None = None, dtype: DTypeArgument = None) -> Tensor:
+         out: Tensor | None = None, dtype: DTypeArgument = None, **names: Unpack[AxesNames]) -> Tensor:
     """The p-norm over axes (default all): (sum |x|^p)^(1/p); p may be inf, -inf, 0 or "fro" (2)."""
     if out is not None:
         return into(out, norm(input, p, dim, keepdim, dtype=dtype))
@@ -293,7 +297,10 @@ def max(input: Tensor, dim: None = None, keepdim: bool = False, *, out: Tensor |
 def max(input: Tensor, dim: int, keepdim: bool = False, *, out: tuple[Tensor, Tensor] | None = None) -> ValuesAndIndices: ...
 @overload
 def max(input: Tensor, dim: Tensor, *, out: Tensor | None = None) -> Tensor: ...
-def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, out: Any = None) -> Tensor | ValuesAndIndices:
+@overload
+def max(input: Tensor, *, axis: int, keepdims: bool = False, out: tuple[Tensor, Tensor] | None = None) -> ValuesAndIndices: ...
+def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, out: Any = None,
+        **names: Unpack[AxisNames]) -> Tensor | ValuesAndIndices:
     """The largest element; with `dim` (values, indices) along it; with a tensor as second argument `maximum`.
 
     Examples
@@ -316,7 +323,10 @@ def min(input: Tensor, dim: None = None, keepdim: bool = False, *, out: Tensor |
 def min(input: Tensor, dim: int, keepdim: bool = False, *, out: tuple[Tensor, Tensor] | None = None) -> ValuesAndIndices: ...
 @overload
 def min(input: Tensor, dim: Tensor, *, out: Tensor | None = None) -> Tensor: ...
-def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, out: Any = None) -> Tensor | ValuesAndIndices:
+@overload
+def min(input: Tensor, *, axis: int, keepdims: bool = False, out: tuple[Tensor, Tensor] | None = None) -> ValuesAndIndices: ...
+def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, out: Any = None,
+        **names: Unpack[AxisNames]) -> Tensor | ValuesAndIndices:
     """The smallest element; with `dim` (values, indices) along it; with a tensor as second argument `minimum`."""
     if out is not None:
         return _into_out(out, min, input, dim, keepdim)
@@ -344,17 +354,17 @@ def _extreme_axes(input, dim, keepdim, name, function):
     return keeps_output(result(name, y, rule, x, saved=(x,)))
 
 
-def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
+def amax(input: Tensor, dim: Dims = (), keepdim: bool = False, **names: Unpack[AxesNames]) -> Tensor:
     """The largest element over axes; ties share the gradient."""
     return _extreme_axes(input, dim, keepdim, "amax", np.max)
 
 
-def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
+def amin(input: Tensor, dim: Dims = (), keepdim: bool = False, **names: Unpack[AxesNames]) -> Tensor:
     """The smallest element over axes; ties share the gradient."""
     return _extreme_axes(input, dim, keepdim, "amin", np.min)
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinAndMax:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, **names: Unpack[AxisNames]) -> MinAndMax:
     """The smallest and the largest element."""
     dims = () if dim is None else dim
     return MinAndMax(amin(input, dims, keepdim), amax(input, dims, keepdim))
@@ -377,12 +387,12 @@ def _argument(input, dim, keepdim, name):
     return result(name, np.expand_dims(at, axis) if keepdim else at, None)
 
 
-def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, **names: Unpack[AxisNames]) -> Tensor:
     """The position of the largest element, along an axis or over the flattened tensor."""
     return _argument(input, dim, keepdim, "argmax")
 
 
-def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, **names: Unpack[AxisNames]) -> Tensor:
     """The position of the smallest element, along an axis or over the flattened tensor."""
     return _argument(input, dim, keepdim, "argmin")
 
@@ -395,17 +405,17 @@ def _truth(input, dim, keepdim, name, function):
     return result(name, y.astype(np.uint8) if x.dtype == np.uint8 else y, None)
 
 
-def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False, **names: Unpack[AxesNames]) -> Tensor:
     """Is some element nonzero?"""
     return _truth(input, dim, keepdim, "any", np.any)
 
 
-def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False, **names: Unpack[AxesNames]) -> Tensor:
     """Are all elements nonzero?"""
     return _truth(input, dim, keepdim, "all", np.all)
 
 
-def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:
+def count_nonzero(input: Tensor, dim: Dims | None = None, **names: Unpack[AxesNames]) -> Tensor:
     """How many elements are nonzero?"""
     x = tensor_of(input)
     axes = normalize_axes(dim, x.ndim)

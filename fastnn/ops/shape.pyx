@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.core.backward cimport by_rule
 from fastnn.core.launch cimport recorder_listens
+from fastnn.core.storage cimport is_arranged
 from fastnn.core.tape cimport Node, grad_enabled
 from fastnn.core.tensor cimport Tensor, as_tensor, attach, attach_view, share, wants, wrap, wrap_view
 from fastnn.ops.arguments cimport axis_of
@@ -120,8 +121,11 @@ cdef Tensor reshaped(Tensor x, tuple shape, bint must_view):
     y = with_shape(a, fill_unknown(a, shape))
     shares = np.PyArray_DATA(y) == np.PyArray_DATA(a)
     if must_view and not shares:
-        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension spans "
-                           "across two contiguous subspaces). Use .reshape(...) instead.")
+        if is_arranged(a):      # torch's lies in C order and would be shared; what cannot be written back must not be written
+            np.PyArray_CLEARFLAGS(y, np.NPY_ARRAY_WRITEABLE)
+        else:
+            raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension spans "
+                               "across two contiguous subspaces). Use .reshape(...) instead.")
     if not (grad_enabled() and wants(x)):
         return wrap_view(y, x) if shares else wrap(y)
     node = ReshapeBackward.__new__(ReshapeBackward)
@@ -142,7 +146,11 @@ def reshape(input, *shape):
 
 
 def view(input, *shape):
-    """As `reshape`, but an error where a copy would be needed; `view(dtype)` of the same width reinterprets the memory."""
+    """As `reshape`, but an error where a copy would be needed; `view(dtype)` of the same width reinterprets the memory.
+
+    Weights, and maps that convolutions made, lie in memory in an order of the library's own, where torch's lie in C order: of
+    these it is a copy, which in-place changes refuse.
+    """
     cdef Tensor x = as_tensor(input)
     if len(shape) == 1 and (isinstance(shape[0], (np.dtype, type, str))):
         return share((<object>x.array).view(np.dtype(shape[0])), x)

@@ -15,9 +15,10 @@ from fastnn.ops.shape import normalize_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Unpack
 
     from fastnn.core.types import Array, DTypeArgument, Operand
+    from fastnn.ops.aliases import AxisName, AxisNames
 
 __all__ = ["argsort", "bucketize", "cummax", "cummin", "cumprod", "cumsum", "diff", "kthvalue", "logcumsumexp", "median", "mode",
            "msort", "nanmedian", "quantile", "searchsorted", "sort", "topk", "unique", "unique_consecutive"]
@@ -65,7 +66,7 @@ def _order(a, axis, descending, stable=True):
     return np.flip(a.shape[axis] - 1 - turned, axis)
 
 
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesAndIndices:
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, **names: Unpack[AxisName]) -> ValuesAndIndices:
     """(values, indices) in order along an axis; NaN counts as the largest.  Equal elements keep their order."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -74,7 +75,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     return _SORT(*pick("sort", x, compute("argsort", lambda a: _order(a, axis, descending), x.array), axis))
 
 
-def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, **names: Unpack[AxisName]) -> Tensor:
     """The positions that sort along an axis."""
     return sort(input, dim, descending, stable).indices
 
@@ -84,7 +85,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0).values
 
 
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, **names: Unpack[AxisName]) -> ValuesAndIndices:
     """(values, indices) of the k largest (or smallest) along an axis, in order."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -97,7 +98,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     return _TOPK(*pick("topk", x, at, axis))
 
 
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, **names: Unpack[AxisNames]) -> ValuesAndIndices:
     """(value, index) of the k-th smallest along an axis, counted from 1."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -135,7 +136,9 @@ def _median(input, dim, keepdim, kind, ignore_nan):
 def median(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
 @overload
 def median(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
-def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
+@overload
+def median(input: Tensor, *, axis: int, keepdims: bool = False) -> ValuesAndIndices: ...
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False, **names: Unpack[AxisNames]) -> Tensor | ValuesAndIndices:
     """The lower median; with `dim` (values, indices) along it."""
     return _median(input, dim, keepdim, _MEDIAN, False)
 
@@ -144,12 +147,14 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 def nanmedian(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
 @overload
 def nanmedian(input: Tensor, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
-def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | ValuesAndIndices:
+@overload
+def nanmedian(input: Tensor, *, axis: int, keepdims: bool = False) -> ValuesAndIndices: ...
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, **names: Unpack[AxisNames]) -> Tensor | ValuesAndIndices:
     """The lower median of what is not NaN."""
     return _median(input, dim, keepdim, _NANMEDIAN, True)
 
 
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False, **names: Unpack[AxisNames]) -> ValuesAndIndices:
     """(values, indices) of the most frequent element along an axis, the smallest of several; its last position."""
     x = tensor_of(input)
     axis = normalize_axis(dim, x.ndim)
@@ -164,7 +169,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndice
 
 
 def quantile(input: Tensor, q: float | Tensor | Sequence[float], dim: int | None = None, keepdim: bool = False, *,
-             interpolation: Any = "linear") -> Tensor:
+             interpolation: Any = "linear", **names: Unpack[AxisNames]) -> Tensor:
     """Quantiles along an axis (default all).  Gradients for a single q with linear interpolation."""
     x = tensor_of(input)
     if dim is None:
@@ -175,8 +180,7 @@ def quantile(input: Tensor, q: float | Tensor | Sequence[float], dim: int | None
     if fractions.size and (fractions.min() < 0 or fractions.max() > 1):
         raise RuntimeError("quantile() q must be in the range [0, 1] but got " + str(float(fractions.reshape(-1)[0])))
     if fractions.ndim or interpolation != "linear":
-        y = np.quantile(x.array, fractions, axis, method=interpolation, keepdims=keepdim).astype(x.dtype)
-        return result("quantile", y, None)
+        return result("quantile", np.quantile(x.array, fractions, axis, method=interpolation, keepdims=keepdim).astype(x.dtype), None)
     values = sort(x, axis).values
     place = float(fractions) * (x.shape[axis] - 1)
     low, weight = int(np.floor(place)), place - int(np.floor(place))
@@ -274,7 +278,7 @@ def cummin(input: Tensor, dim: int) -> ValuesAndIndices:
 
 
 def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
-         append: Tensor | None = None) -> Tensor:
+         append: Tensor | None = None, **names: Unpack[AxisName]) -> Tensor:
     """Differences of neighbours along an axis, n times."""
     x = tensor_of(input)
     parts = [t for t in (prepend, x, append) if t is not None]

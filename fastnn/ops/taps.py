@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.core.storage import pooled
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
@@ -22,7 +24,7 @@ LONG = 16384        # of axes up to this: 64 maps of two taps take at most 60 MB
 
 
 def kept(make: Callable[..., _Map]) -> Callable[..., _Map]:
-    """`make(source, target, *how)` that remembers its maps: a compiled step has to find the same arrays again."""
+    """`make(source, target, *how)` that remembers its maps: making one takes longer than many a layer."""
     find = lru_cache(KEPT)(make)
 
     def map_of(source, target, *how):
@@ -42,4 +44,4 @@ def map_of_taps(sources: int, place: ArrayLike, weight: ArrayLike) -> _Map:
     order = np.argsort(place, kind="stable")        # taps of the transposed map stay in the order of the targets
     back = np.zeros(sources + 1, np.int64)
     np.cumsum(np.bincount(place, minlength=sources), out=back[1:])
-    return (first, place, weight), (back, targets[order], weight[order])
+    return (pooled(first), pooled(place), pooled(weight)), (pooled(back), pooled(targets[order]), pooled(weight[order]))

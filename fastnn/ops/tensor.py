@@ -14,6 +14,7 @@ from fastnn.ops import (
     linalg,
     linear,
     logic,
+    matrix_functions,
     placement,
     power,
     reduction,
@@ -26,8 +27,8 @@ from fastnn.ops import (
 from fastnn.ops.joining import broadcast_shapes
 from fastnn.ops.promotion import can_cast, promote_types, result_type
 
-_FAMILIES = (copy, creation, elementwise, factorization, filling, gather, indexing, inplace, joining, linalg, logic, power, placement,
-             reduction, shape, sorting, special, statistics, typed)
+_FAMILIES = (copy, creation, elementwise, factorization, filling, gather, indexing, inplace, joining, linalg, logic, matrix_functions,
+             power, placement, reduction, shape, sorting, special, statistics, typed)
 NAMES = {name: getattr(family, name) for family in _FAMILIES for name in family.__all__}
 NAMES.update(cdist=distance.cdist, broadcast_shapes=broadcast_shapes, can_cast=can_cast, promote_types=promote_types,
              result_type=result_type, matmul=linear.matmul, add=arithmetic.add, sub=arithmetic.sub, subtract=arithmetic.sub,

@@ -13,6 +13,7 @@ from fastnn.ops.joining import broadcast_shapes as broadcast_shapes
 from fastnn.ops.linalg import *
 from fastnn.ops.linear import *
 from fastnn.ops.logic import *
+from fastnn.ops.matrix_functions import *
 from fastnn.ops.placement import *
 from fastnn.ops.power import *
 from fastnn.ops.promotion import can_cast as can_cast

@@ -13,6 +13,7 @@ from fastnn.core.storage cimport Storage, empty, empty_1d, empty_dense_like, is_
 from fastnn.core.tensor cimport Tensor, wrap
 from fastnn.kernels.native cimport fn_kernel
 from fastnn.kernels.update cimport CLAMP, CLIP_FACTOR, SCALE, SUM_OF_SQUARES, update_kernel
+from fastnn.ops.layout cimport copy_into
 from fastnn.kernels.native import KERNELS
 from fastnn.kernels.update import HYPER, HYPER_LENGTH
 
@@ -182,7 +183,7 @@ cdef int update_one(Update u, Tensor p, Tensor grad, object state, hyper, create
     launch(&L)
     changed(p)
     if not dense:
-        host_call("optimizer: a parameter with gaps in its memory", np.copyto, (p.array, array))
+        copy_into(p.array, array)
     return 0
 
 
@@ -207,9 +208,9 @@ cdef inline int check_float(str where, np.ndarray array) except -1:
 
 
 cdef np.ndarray copied(np.ndarray source, np.ndarray like):
-    """A copy in the layout of `like`, out of sight of a recorder, which is told."""
+    """A copy in the layout of `like`."""
     cdef np.ndarray a = empty_dense_like(like)
-    host_call("optimizer: gradient or parameter in another memory order", np.copyto, (a, source))
+    copy_into(a, source)
     return a
 
 

@@ -1,4 +1,6 @@
 """Utilities for parameters and gradients, under torch's names."""
+from fastnn.nn.utils import parametrizations as parametrizations
+from fastnn.nn.utils import parametrize as parametrize
 from fastnn.nn.utils import rnn as rnn
 from fastnn.nn.utils.clip_grad import clip_grad_norm_ as clip_grad_norm_
 from fastnn.nn.utils.clip_grad import clip_grad_value_ as clip_grad_value_
@@ -10,3 +12,8 @@ from fastnn.nn.utils.fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
 from fastnn.nn.utils.fusion import fuse_conv_bn_weights as fuse_conv_bn_weights
 from fastnn.nn.utils.fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
 from fastnn.nn.utils.fusion import fuse_linear_bn_weights as fuse_linear_bn_weights
+from fastnn.nn.utils.init import skip_init as skip_init
+from fastnn.nn.utils.spectral_norm import remove_spectral_norm as remove_spectral_norm
+from fastnn.nn.utils.spectral_norm import spectral_norm as spectral_norm
+from fastnn.nn.utils.weight_norm import remove_weight_norm as remove_weight_norm
+from fastnn.nn.utils.weight_norm import weight_norm as weight_norm

@@ -15,3 +15,5 @@ from fastnn.optim.lr_scheduler.decay import PolynomialLR as PolynomialLR
 from fastnn.optim.lr_scheduler.decay import StepLR as StepLR
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau as ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler as LRScheduler
+
+_LRScheduler = LRScheduler     # the name by which older programs subclass it

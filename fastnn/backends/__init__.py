@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from fastnn.backends import cudnn as cudnn
+
 #: Winograd's algorithm for 3x3 convolutions with stride 1: faster; its error is a few times that of the direct sum.
 winograd = True
 
@@ -20,7 +22,6 @@ class _Absent(SimpleNamespace):
         """None: it is not here."""
 
 
-cudnn = _Absent(enabled=False, benchmark=False, deterministic=True, allow_tf32=False)
 cuda = _Absent(matmul=SimpleNamespace(allow_tf32=False))
 mps = _Absent()
 mkldnn = _Absent(enabled=False)
