@@ -30,29 +30,14 @@ FN_INLINE int64_t list_row(int64_t n, const uint16_t *word, int32_t *at) {
 }
 #endif
 
-FN_INLINE int64_t list_row_of_sums(int64_t n, const uint16_t *word, int32_t *at) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++)
-        for (int q = 0; q < 4; q++) {
-            const int c = word[i] >> (4 * q) & 15;
-            at[count] = (int32_t)(16 * (4 * i + q) + c);
-            count += c != 0;
-        }
-    return count;
-}
-
-#define LISTS(name, one)                                                                                                           \
-    static void name(int64_t rows, int64_t n, const uint16_t *word, int64_t from, int32_t *at, int32_t *starts, int64_t step) {    \
-        int64_t count = starts[0];                                                                                                 \
-        for (; rows > 0; rows--, word += from, starts += step) {                                                                   \
-            starts[0] = (int32_t)count;                                                                                            \
-            count += one(n, word, at + count);                                                                                     \
-            starts[1] = (int32_t)count;                                                                                            \
-        }                                                                                                                          \
+static void list_rows(int64_t rows, int64_t n, const uint16_t *word, int64_t from, int32_t *at, int32_t *starts, int64_t step) {
+    int64_t count = starts[0];
+    for (; rows > 0; rows--, word += from, starts += step) {
+        starts[0] = (int32_t)count;
+        count += list_row(n, word, at + count);
+        starts[1] = (int32_t)count;
     }
-LISTS(list_rows, list_row)
-LISTS(list_sums, list_row_of_sums)
-#undef LISTS
+}
 
 #define FN_REAL f
 #include "../real.h"

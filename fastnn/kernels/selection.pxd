@@ -1,11 +1,12 @@
 """Products whose left operand is mostly zeros, or binary: the work of a product, for this module's kernel and for the statistics of
 Boltzmann machines."""
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
 from fastnn.kernels.native cimport fn_call
 from fastnn.kernels.update cimport fn_coefficients, fn_update_row
 
 cdef extern from "fastnn.h" nogil:
+    enum: FN_SUMS_DEPTH
     ctypedef struct fn_gemm_table:
         int lanes
         void (*pack)(int64_t rows, int64_t columns, const void* x, int64_t rsx, int64_t csx, void* y, int64_t rsy) noexcept nogil
@@ -15,10 +16,10 @@ cdef extern from "fastnn.h" nogil:
         int (*words_down)(int64_t rows, int64_t n, const void* x, int64_t rsx, uint16_t* word, int64_t step) noexcept nogil
         void (*list_rows)(int64_t rows, int64_t n, const uint16_t* word, int64_t from_, int32_t* at, int32_t* starts,
                           int64_t step) noexcept nogil
-        void (*list_sums)(int64_t rows, int64_t n, const uint16_t* word, int64_t from_, int32_t* at, int32_t* starts,
-                          int64_t step) noexcept nogil
         void (*gather)(int64_t count, const int32_t* at, const void* x, int64_t step, void* value) noexcept nogil
-        void (*subset_sums)(int64_t rows, int64_t columns, const void* b, void* sums) noexcept nogil
+        void (*subset_sums)(int64_t rows, const void* b, int64_t rsb, void* sums) noexcept nogil
+        void (*combine_sums)(int64_t rows, int64_t depth, const uint8_t* bits, int64_t from_, const void* sums, const void* x,
+                             int64_t columns, const void* bias, void* c, int64_t rsc) noexcept nogil
         void (*combine)(int64_t rows, const int32_t* starts, int64_t step, const int32_t* at, const void* value,
                         const void* b, int64_t rsb, int roomy, int64_t columns, const void* bias, int load, void* c,
                         int64_t rsc) noexcept nogil
@@ -37,7 +38,6 @@ cdef enum:
 
 cdef struct Found:
     int64_t ones
-    int64_t groups
     int64_t others              # rows with elements besides 0 and 1
 
 cdef struct Product:
@@ -70,6 +70,7 @@ cdef struct Product:
     bint binary
     bint in_place               # B is used where it lies
     int64_t depth               # of a stretch of K
+    int64_t tables_depth        # rows of B in the tables at a time
     int64_t stretches
     int64_t width               # of a panel
     int64_t splits              # blocks of rows for one panel
@@ -86,7 +87,7 @@ cdef struct Product:
     int32_t* starts
     int32_t* at
     char* values
-    char* spare                 # a panel and its sums, per worker
+    char* spare                 # a panel, tables of its sums and what they add up to, per worker
     int64_t spare_bytes
     char* end
 

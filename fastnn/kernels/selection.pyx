@@ -4,7 +4,7 @@ Rows of B are added up as the nonzeros of a row of A select them, or by fours fr
 of these, or the dense product, is decided by counting the nonzeros: docs/boltzmann.md has the figures behind the numbers below.
 Zeros are skipped: 0 times a NaN or an infinity of B adds nothing here.
 """
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels.gemm cimport gemm, gemm_args, gemm_cycles_by_parts, gemm_scratch
@@ -15,6 +15,7 @@ cdef enum:
     BLOCK = 1024                # of them, in a block
     FIRST_LEVEL = 24576         # bytes of the rows of B, or of their sums, that a panel keeps in the cache
     PANEL_BYTES = 61440         # beyond the first level, where few ones are: each stretch of K costs a wrong guess of a count
+    SUMS_ROWS = 1088            # of a product by tables at a time, at most: 1024 in shares of whole CUTs
     SERIAL = 1024               # words that one thread makes sooner than two
     FEW_USES = 4                # selections of a row of B for which a copy into a panel does not pay
     PARTS = 4                   # stretches of K, where a product of few rows is cut by them: all of B that a thread reads is its own
@@ -24,15 +25,15 @@ cdef enum:
 # How the sums are formed.
 cdef enum: DENSE, ROWS, SUMS
 
-# Time in vectors loaded and added, per vector of columns: a selection; a row of a stretch of K; a row of B copied, or turned, and
-# a row of sums made.
+# Time in cycles, per vector of columns: a selection; a row of a stretch of K; a row of B copied, or turned; a sum of four rows
+# taken from its table, C included, and a row of B made part of tables.
 DEF SELECTION = 1.6
 DEF WITH_VALUE = 1.9
 DEF STRETCH_OF_ROWS = 4.5
-DEF STRETCH_OF_SUMS = 13.0
 DEF COPIED = 5.0
 DEF TURNED = 5.0
-DEF SUMMED = 3.0
+DEF TAKEN = 1.6
+DEF SUMMED = 11.0
 DEF PARTS_UNIT = 1.15           # of this time in a cycle, where products are done by parts
 
 cdef inline bint may_part(const Product* p) noexcept nogil:
@@ -70,7 +71,7 @@ cdef void lay_out(Product* p, char* at) noexcept nogil:
     p.at = <int32_t*>(<char*>p.starts + padded(rows * (p.words + 2) * 4))
     p.values = <char*>p.at + padded(rows * p.room * 4)
     p.spare = p.values + padded(rows * p.room * p.item)
-    p.spare_bytes = padded(2 * PANEL_BYTES)
+    p.spare_bytes = padded(PANEL_BYTES + FIRST_LEVEL + min(rows, SUMS_ROWS) * p.kernels.panel * p.item)
     p.parts = p.spare + p.spare_bytes * max(1, p.threads)
     p.end = p.parts + (padded(PARTS * rows * p.N * p.item) if may_part(p) else 0)
     dense_chunk(p, &g)
@@ -79,17 +80,16 @@ cdef void lay_out(Product* p, char* at) noexcept nogil:
 
 
 # ---- words and lists -----------------------------------------------------------------------------------------------
-cdef void count_bits(const uint16_t* word, int64_t n, Found* found) noexcept nogil:
-    """Four words at a time: their bits, and how many fours of bits are not 0."""
-    cdef uint64_t first = 0x1111111111111111, w, any
-    cdef int64_t i = 0
+cdef int64_t count_bits(const uint16_t* word, int64_t n) noexcept nogil:
+    """The bits of n words, four words at a time."""
+    cdef uint64_t first = 0x1111111111111111, w
+    cdef int64_t i = 0, ones = 0
     while i < n:
         w = 0
         memcpy(&w, word + i, <size_t>(2 * min(4, n - i)))
-        any = (w | w >> 1 | w >> 2 | w >> 3) & first
-        found.groups += sum_of_fours(any)
-        found.ones += sum_of_fours((w & first) + (w >> 1 & first) + (w >> 2 & first) + (w >> 3 & first))
+        ones += sum_of_fours((w & first) + (w >> 1 & first) + (w >> 2 & first) + (w >> 3 & first))
         i += 4
+    return ones
 
 
 cdef inline int64_t sum_of_fours(uint64_t w) noexcept nogil:
@@ -114,7 +114,7 @@ cdef void words_block(void* context, int64_t block, int worker) noexcept nogil:
                 x, row, left = p.samples, WORD * (q - above), p.sample_rows
             found.others += not p.kernels.words_down(min(WORD, left - row), n, x + (row * p.M + p.first + first) * p.item, p.M,
                                                      word + q, p.words)
-    count_bits(word, n * p.words, found)
+    found.ones = count_bits(word, n * p.words)
 
 
 cdef void words_of_stretch(void* context, int64_t s, int worker) noexcept nogil:
@@ -127,7 +127,7 @@ cdef void words_of_stretch(void* context, int64_t s, int worker) noexcept nogil:
     for r in range(p.count):
         word = p.words_of + r * p.words + k // WORD
         found.others += not p.kernels.words_along(depth, p.x + ((p.first + r) * p.K + k) * p.item, word)
-        count_bits(word, ceil_div(depth, WORD), found)
+        found.ones += count_bits(word, ceil_div(depth, WORD))
 
 
 cdef void values_of(const Product* p, int64_t row, int64_t k, int64_t count, const int32_t* at, char* value) noexcept nogil:
@@ -148,9 +148,6 @@ cdef void list_stretch(const Product* p, int64_t first, int64_t rows, int64_t s,
     cdef int64_t k = start_of(p, s), words = ceil_div(start_of(p, s + 1) - k, WORD), r
     cdef const uint16_t* word = p.words_of + first * p.words + k // WORD
     starts[0] = <int32_t>start
-    if p.way == SUMS:
-        p.kernels.list_sums(rows, words, word, p.words, p.at, starts, step)
-        return
     p.kernels.list_rows(rows, words, word, p.words, p.at, starts, step)
     if not p.binary:
         for r in range(rows):
@@ -214,21 +211,38 @@ cdef void stretch(Product* p, const Piece* piece, int64_t s, int worker) noexcep
     """What a stretch of K adds to a piece of C."""
     cdef int64_t k = start_of(p, s), depth = start_of(p, s + 1) - k, rs = p.rsb
     cdef char* panel = p.spare + worker * p.spare_bytes
-    cdef char* sums = panel + FIRST_LEVEL
     cdef const char* b = p.b + worker * p.own_bytes + (k * p.rsb + piece.column * p.csb) * p.item
     cdef const char* bias = p.bias + piece.column * p.item if p.bias != NULL and s == p.stretches - 1 else NULL
-    if not p.in_place:
+    cdef char* c = p.c + ((p.first + piece.first) * p.N + piece.column) * p.item
+    if not p.in_place and not (p.way == SUMS and p.csb == 1 and piece.columns == p.width):
         if piece.columns < p.width:
             memset(panel, 0, depth * p.width * p.item)
         p.dense.pack(depth, piece.columns, b, p.rsb, p.csb, panel, p.width)
         b, rs = panel, p.width
-        if p.way == SUMS:
-            p.kernels.subset_sums(depth, p.width, panel, sums)
-            b = sums
-    if p.update != NULL and s == p.stretches - 1:
+    if p.way == SUMS:
+        take_sums(p, piece, s, b, rs, panel + PANEL_BYTES, bias, c)
+    elif p.update != NULL and s == p.stretches - 1:
         combine_and_step(p, piece, s, b, rs)
     else:
-        combine_rows(p, piece, s, b, rs, bias, s > 0, p.c + ((p.first + piece.first) * p.N + piece.column) * p.item, p.N)
+        combine_rows(p, piece, s, b, rs, bias, s > 0, c, p.N)
+
+
+cdef inline void take_sums(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, char* tables, const char* bias,
+                           char* c) noexcept nogil:
+    """Tables of a few rows of B after the other, and what all rows of the piece take from them; up to the last one in memory of its own."""
+    cdef int64_t k = start_of(p, s), end = start_of(p, s + 1), depth, panel = p.kernels.panel
+    cdef const uint8_t* bits = <uint8_t*>(p.words_of + piece.first * p.words)
+    cdef char* sums = tables + FIRST_LEVEL
+    cdef const char* before
+    while k < end:
+        depth, before = min(p.tables_depth, end - k), sums if k else NULL
+        p.kernels.subset_sums(depth, b, rs, tables)
+        if k + depth < p.K:
+            p.kernels.combine_sums(piece.count, depth, bits + k // 8, 2 * p.words, tables, before, panel, NULL, sums, panel)
+        else:
+            p.kernels.combine_sums(piece.count, depth, bits + k // 8, 2 * p.words, tables, before, piece.columns, bias, c, p.N)
+        k += depth
+        b += depth * rs * p.item
 
 
 cdef inline void combine_rows(Product* p, const Piece* piece, int64_t s, const char* b, int64_t rs, const char* bias, bint load, char* c,
@@ -246,7 +260,7 @@ cdef inline void combine_and_step(Product* p, const Piece* piece, int64_t s, con
 
 
 cdef void update_block(void* context, int64_t block, int worker) noexcept nogil:
-    """The parameter's step by rows of a dense product."""
+    """The parameter's step by rows of a product that lies in c."""
     cdef Product* p = <Product*>context
     cdef int64_t first = block * LIST_ROWS, rows = min(LIST_ROWS, p.count - first), at = (p.first + first) * p.N * p.item
     p.update(rows * p.N, &p.coefficients, p.parameter + at, p.c + at, NULL)
@@ -290,9 +304,9 @@ cdef void run_dense(Product* p) noexcept nogil:
         gemm(p.dtype, &g, p.threads, p.words_of)
 
 
-cdef int64_t depth_of(const Product* p, int way, const Found* f) noexcept nogil:
+cdef int64_t depth_of(const Product* p, const Found* f) noexcept nogil:
     """Rows of B in a stretch: about as many as the cache holds, in equal pieces."""
-    cdef int64_t bytes = FIRST_LEVEL // 4 if way == SUMS else PANEL_BYTES if 4 * f.ones < p.count * p.K else FIRST_LEVEL
+    cdef int64_t bytes = PANEL_BYTES if 4 * f.ones < p.count * p.K else FIRST_LEVEL
     cdef int64_t most = bytes // (p.kernels.panel * p.item)
     return max(1, ceil_div(ceil_div(p.K, max(1, ceil_div(8 * p.K, 9 * most))), WORD)) * WORD
 
@@ -303,7 +317,7 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     p.binary = f.others == 0
     p.in_place = p.csb == 1 and (f.ones < FEW_USES * p.K or p.K * p.N * p.item <= PANEL_BYTES)
     p.parted = p.in_place and may_part(p)
-    p.depth = depth_of(p, ROWS, f)
+    p.depth = depth_of(p, f)
     if p.in_place:
         p.depth = max(1, p.K)
     p.stretches = PARTS if p.parted else max(1, ceil_div(p.K, p.depth))
@@ -315,10 +329,12 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     rows = (SELECTION if p.binary else WITH_VALUE) * f.ones + STRETCH_OF_ROWS * p.count * p.stretches
     if not p.in_place:
         rows += moved
-    sums = SELECTION * f.groups + STRETCH_OF_SUMS * p.count * ceil_div(p.K, depth_of(p, SUMS, f)) + moved + SUMMED * p.K
+    p.tables_depth = FN_SUMS_DEPTH * max(1, FIRST_LEVEL // (4 * FN_SUMS_DEPTH * p.kernels.panel * p.item))
+    sums = (TAKEN * p.count / 4 + SUMMED) * ceil_div(p.K, FN_SUMS_DEPTH) * FN_SUMS_DEPTH + (moved if p.csb != 1 else 0)
     p.way = ROWS if rows < dense else DENSE
     if p.binary and sums < min(rows, dense):
-        p.way, p.in_place, p.depth = SUMS, False, depth_of(p, SUMS, f)
+        p.way, p.in_place = SUMS, False
+        p.depth = PANEL_BYTES // (p.tables_depth * p.kernels.panel * p.item) * p.tables_depth
         p.stretches = max(1, ceil_div(p.K, p.depth))
     p.parted = p.parted and p.way == ROWS
     p.width = p.kernels.panel
@@ -327,7 +343,9 @@ cdef void choose(Product* p, const Found* f) noexcept nogil:
     p.splits = 1
     if p.count >= 64 and ceil_div(p.N, p.width) < 4:
         p.splits = min(16, p.count // 24 if p.count < 8 * CUT else ceil_div(p.count, CUT))
-    p.lists_by_panel = not p.parted and p.N <= p.width
+    if p.way == SUMS:
+        p.splits = max(p.splits, ceil_div(p.count, SUMS_ROWS - CUT))
+    p.lists_by_panel = p.way == ROWS and not p.parted and p.N <= p.width
 
 
 cdef void run_chunk(Product* p) noexcept nogil:
@@ -341,7 +359,6 @@ cdef void run_chunk(Product* p) noexcept nogil:
     memset(&all, 0, sizeof(Found))
     for block in range(finders):
         all.ones += p.found[block].ones
-        all.groups += p.found[block].groups
         all.others += p.found[block].others
     choose(p, &all)
     if p.own_b != NULL and (p.way != ROWS or not p.in_place):
@@ -355,9 +372,11 @@ cdef void run_chunk(Product* p) noexcept nogil:
         parallel(PARTS, p.threads, part_block, p)
         parallel(ceil_div(p.count, rows_of_block(p)), p.threads if p.count * p.N > SHARED else 1, add_parts, p)
     else:
-        if not p.lists_by_panel:
+        if p.way == ROWS and not p.lists_by_panel:
             parallel(blocks, threads, lists_block, p)
         parallel(ceil_div(p.N, p.width) * p.splits, p.threads, panel_block, p)
+        if p.way == SUMS and p.update != NULL:
+            parallel(blocks, p.threads, update_block, p)
 
 
 cdef void run_product(Product* p) noexcept nogil:
