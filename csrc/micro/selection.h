@@ -21,7 +21,8 @@ typedef struct fn_selection_table {
     void (*list_rows)(int64_t rows, int64_t n, const uint16_t *word, int64_t from, int32_t *at, int32_t *starts, int64_t step);
     /* value[t] = x[at[t] * step] */
     void (*gather)(int64_t count, const int32_t *at, const void *x, int64_t step, void *value);
-    /* Tables of 16 rows of sums for every 4 of `rows` rows of b, rsb apart: `panel` columns, as if rows of zeros filled up the last depth. */
+    /* Tables of 16 rows of sums for every 4 of `rows` rows of b, rsb apart: `panel` columns, as if rows of zeros filled up the last
+     * depth. */
     void (*subset_sums)(int64_t rows, const void *b, int64_t rsb, void *sums);
     /* Rows of c, rsc apart = those of x, `panel` columns long and apart (NULL: 0), + the rows of `sums` that their bits take, four of the
      * bits by table, + bias (or NULL).  The bits of a row begin where those of its words do whose place is a multiple of 8, and lie

@@ -8,6 +8,10 @@ from fastnn.kernels.gemm_args cimport ceil_div, gemm_args, gemm_finish, transpos
 from fastnn.kernels.gemm_parts cimport own_bytes, shared_bytes, suits_parts
 from fastnn.kernels.native cimport table
 
+cdef extern from "caches.h" nogil:
+    int64_t fn_second_level() noexcept nogil
+    bint fn_far_third_level() noexcept nogil
+
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fn_gemm_strip:
         int64_t M
@@ -55,10 +59,9 @@ cdef enum:
     MC = 192
     KC = 256
     KC_FEW = 96                 # few rows: a freshly turned panel is used at once and should stay in the first level
-    FAR_ROWS = 48               # up to so many rows of A, the way of a large B to the core takes as long as the multiply-adds:
-    KC_FAR = 96                 # not many more rows of it at a time than prefetchers follow,
-    FAR_COLUMNS = 512           # each as long a run as the threads allow
-    SHARE = 3 << 20             # bytes of B for a thread of which much may still lie in its second level from the last time
+    FAR_ROWS = 48               # where the third level is far, and up to so many rows of A, the way of a large B to the core takes as
+    KC_FAR = 96                 # long as the multiply-adds: not many more rows of it at a time than prefetchers follow,
+    LONG_COLUMNS = 512          # each as long a run as the threads allow
     NC = 512
     DOT_ROWS = 16               # up to here dot products may take the place of a turned B
     KC_DOTS = 512               # so few rows of A stay in the first level beside the columns of B that pass by,
@@ -219,7 +222,7 @@ cdef inline void make_plan(Plan* p, int dtype, const gemm_args* wanted) noexcept
     # a B beyond the second-level cache is swept once, KC whole rows at a time: a strip down all of it would touch a page
     # per row, and come back to each page for every strip
     cdef bint large = in_place and g.csB == 1 and g.K * g.N * p.element > LARGE
-    p.far = large and g.M <= FAR_ROWS and p.strip == p.kernels.strip
+    p.far = large and g.M <= FAR_ROWS and p.strip == p.kernels.strip and fn_far_third_level()
     p.fetch = p.strip == p.kernels.strip and g.K > SHORT and g.K * g.N * p.element > NEAR
     p.width = p.kernels.columns_for(g.M) if in_place else min(strip, round_up(max(1, g.N), p.kernels.lanes)) if p.pack_b else strip
     p.kc = g.K
@@ -271,11 +274,13 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
     if g.M == 1:
         cut_row(p, threads)
         return
-    if p.far:
-        wanted = min(wanted, max(threads, g.N // FAR_COLUMNS))
+    cdef int64_t unit = p.kernels.columns_for(4 if p.pack_b or g.packed else g.M)
+    if g.M > 3 and unit != p.kernels.columns_for(4):    # strips of seven and eight rows do not divide most numbers of columns evenly
+        unit = p.kernels.lanes
+    if p.far or unit == p.kernels.lanes:
+        wanted = min(wanted, max(threads, g.N // LONG_COLUMNS))
     if wanted < 2:
         return
-    cdef int64_t unit = p.kernels.columns_for(4 if p.pack_b or g.packed else g.M)
     cdef int64_t strips = ceil_div(g.N, unit), down = max(1, g.M // 24), spare
     if p.pack_a or (g.K <= SHORT and g.csC == 1):       # rows of A are turned once; rows of C are written whole
         down = min(wanted, down)
@@ -299,6 +304,11 @@ cdef inline void cut(Plan* p, int threads) noexcept nogil:
     p.by_columns = not (p.turned or p.pack_a) and g.K * g.N > g.M * (g.K + g.N)
 
 
+cdef inline bint may_stay(int64_t bytes, int threads) noexcept nogil:
+    """Of a B of so many bytes, may much of a thread's share still lie in its second level from the last time?"""
+    return 2 * bytes <= 3 * threads * fn_second_level()
+
+
 cdef inline void cut_k(Plan* p, int threads) noexcept nogil:
     """Two parts of k for half of the columns each, where a thread's share would be the same bytes of every page of B.
 
@@ -307,7 +317,7 @@ cdef inline void cut_k(Plan* p, int threads) noexcept nogil:
     cdef const gemm_args* g = &p.g
     cdef int64_t row = g.rsB * p.element
     if (not (p.far or (p.strip == p.kernels.row_strip and has_wide_strips(p))) or p.turn_c or p.blocks_across % 2 or g.K < 2 * KC
-            or (row % 4096 and 4096 % max(1, row)) or not LARGE < g.K * row <= threads * SHARE):
+            or (row % 4096 and 4096 % max(1, row)) or g.K * row <= LARGE or not may_stay(g.K * row, threads)):
         return
     p.rounds = 2
     if g.M == 1:                # of whole rows the prefetchers would read on into the columns of the other thread
