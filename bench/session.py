@@ -137,7 +137,8 @@ class Session:
         except KeyboardInterrupt:
             self.say("\nstopped; what was measured is kept")
             self.trouble = True
-        self.data["seconds"] = time.perf_counter() - started
+        before = (self.options.resume or {}).get("seconds", 0)      # a run that goes on counts whole
+        self.data["seconds"] = before + time.perf_counter() - started
         self.judge(peaks, share)
         self.save()
 
