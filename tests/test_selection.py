@@ -14,8 +14,10 @@ import fastnn.kernels.statistics
 import fastnn.kernels.update  # noqa: F401
 from fastnn.kernels.native import call, instruction_set, instruction_sets
 
-# rows, inner, columns: single elements, tails of words and vectors, several panels, more rows than a chunk; one thread alone, and two
-SHAPES = [(1, 1, 1), (10, 784, 256), (100, 200, 500), (7, 13, 17), (3, 100, 65), (1300, 300, 33), (65, 0, 5), (70, 9, 3), (100, 500, 130)]
+# rows, inner, columns: single elements, tails of words and vectors, several panels, more rows than a chunk, or than tables serve at a
+# time; one thread alone, and two
+SHAPES = [(1, 1, 1), (10, 784, 256), (100, 200, 500), (7, 13, 17), (3, 100, 65), (1300, 300, 33), (65, 0, 5), (70, 9, 3), (100, 500, 130),
+          (1500, 100, 300)]
 SHARES = [0, 0.02, 0.15, 0.5, 1]
 
 

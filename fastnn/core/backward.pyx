@@ -89,7 +89,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, bint create_grap
     (tensor(12., grad_fn=<MulBackward>), (tensor(12.),))
     """
     if is_grads_batched:
-        raise NotImplementedError("grad: is_grads_batched=True, gradients of a batch of outputs at once")
+        raise NotImplementedError("grad: is_grads_batched=True is not supported: call grad once for each of the grad_outputs")
     if materialize_grads and allow_unused is not None and not allow_unused:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)

@@ -13,7 +13,7 @@ from fastnn.kernels.native cimport FN_F64, declare, fn_call, fn_kernel, parallel
 cdef enum:
     SHARED = 2048               # sums of stretches that two threads add up sooner than one
     BLOCK = 1024                # of them, in a block
-    FIRST_LEVEL = 24576         # bytes of the rows of B, or of their sums, that a panel keeps in the cache
+    FIRST_LEVEL = 24576         # bytes of the rows of B, or of the tables of their sums, that a panel keeps in the cache
     PANEL_BYTES = 61440         # beyond the first level, where few ones are: each stretch of K costs a wrong guess of a count
     SUMS_ROWS = 1088            # of a product by tables at a time, at most: 1024 in shares of whole CUTs
     SERIAL = 1024               # words that one thread makes sooner than two

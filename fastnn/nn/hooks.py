@@ -42,6 +42,21 @@ def add_hook(hooks, hook, prepend=False):
     return handle
 
 
+def hooks_of(hooks, kind, **attributes):
+    """Keys of the hooks in an id -> hook dict that are of a class and have such attributes."""
+    return [key for key, hook in hooks.items()
+            if isinstance(hook, kind) and all(getattr(hook, name) == value for name, value in attributes.items())]
+
+
+def take_off(module, kind, title, name):
+    """Remove the hook of a class that computes the parameter `name` before each call; what it computed it makes a parameter again."""
+    found = hooks_of(module._forward_pre_hooks, kind, name=name)
+    if not found:
+        raise ValueError(f"{title} of '{name}' not found in {module}")
+    module._forward_pre_hooks.pop(found[0]).remove(module)
+    return module
+
+
 class _Watch(Function):
     """The identity; shows the gradients that pass through it and lets them be replaced."""
 

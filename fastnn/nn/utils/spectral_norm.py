@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import Parameter
 from fastnn.nn.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from fastnn.nn.hooks import hooks_of, take_off
 from fastnn.nn.module import Module
 from fastnn.ops.distance import normalize
 from fastnn.ops.linalg import dot, mv
@@ -85,9 +86,8 @@ class SpectralNorm:
     @staticmethod
     def apply(module: Module, name: str, n_power_iterations: int, dim: int, eps: float) -> SpectralNorm:
         """Put the hook on a module."""
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, SpectralNorm) and hook.name == name:
-                raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
+        if hooks_of(module._forward_pre_hooks, SpectralNorm, name=name):
+            raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
         hook = SpectralNorm(name, n_power_iterations, dim, eps)
         weight = module._parameters[name]
         if weight is None:
@@ -163,9 +163,4 @@ def remove_spectral_norm(module: M, name: str = "weight") -> M:
     ValueError
         If there is no such hook.
     """
-    for key, hook in module._forward_pre_hooks.items():
-        if isinstance(hook, SpectralNorm) and hook.name == name:
-            hook.remove(module)
-            del module._forward_pre_hooks[key]
-            return module
-    raise ValueError(f"spectral_norm of '{name}' not found in {module}")
+    return take_off(module, SpectralNorm, "spectral_norm", name)

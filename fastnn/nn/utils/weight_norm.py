@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fastnn.core.grad_mode import no_grad
 from fastnn.core.tensor import Parameter
+from fastnn.nn.hooks import hooks_of, take_off
 from fastnn.nn.module import Module
 
 if TYPE_CHECKING:
@@ -54,9 +55,8 @@ class WeightNorm:
         """Put the hook on a module."""
         warnings.warn("`torch.nn.utils.weight_norm` is deprecated in favor of `torch.nn.utils.parametrizations.weight_norm`.",
                       FutureWarning, stacklevel=3)
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, WeightNorm) and hook.name == name:
-                raise RuntimeError(f"Cannot register two weight_norm hooks on the same parameter {name}")
+        if hooks_of(module._forward_pre_hooks, WeightNorm, name=name):
+            raise RuntimeError(f"Cannot register two weight_norm hooks on the same parameter {name}")
         hook = WeightNorm(name, dim)
         weight = getattr(module, name)
         del module._parameters[name]
@@ -116,9 +116,4 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
     ValueError
         If there is no such hook.
     """
-    for key, hook in module._forward_pre_hooks.items():
-        if isinstance(hook, WeightNorm) and hook.name == name:
-            hook.remove(module)
-            del module._forward_pre_hooks[key]
-            return module
-    raise ValueError(f"weight_norm of '{name}' not found in {module}")
+    return take_off(module, WeightNorm, "weight_norm", name)
